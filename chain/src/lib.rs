@@ -1,1 +1,3 @@
-
+//! The evidence format of Indelible, version 1.
+pub mod bytes;
+pub mod digest;
