@@ -9,7 +9,7 @@
 //! | 1 records and chains | [`record`], [`genesis`], [`control`] |
 //! | 2 sessions and batches | [`session`], [`batch`], [`heartbeat`] |
 //! | 3 leaves of a log | [`leaf`], [`statement`], [`receipt`] |
-//! | 4 the Merkle log (RFC 6962, C2SP) | [`merkle`], [`record_proof`], [`sparse`] |
+//! | 4 the Merkle log (RFC 6962, C2SP) | [`merkle`], [`tile`], [`note`], [`record_proof`], [`sparse`] |
 //! | 5 what is sent and stored | [`stored`], [`frame`] |
 //!
 //! **Conventions.** Integers are big-endian; `lp16(x)` is a u16 length then the bytes, `lp32(x)` likewise; strings are
@@ -30,6 +30,7 @@ pub mod json;
 pub mod key;
 pub mod leaf;
 pub mod merkle;
+pub mod note;
 pub mod receipt;
 pub mod record;
 pub mod record_proof;
@@ -37,3 +38,4 @@ pub mod session;
 pub mod sparse;
 pub mod statement;
 pub mod stored;
+pub mod tile;

@@ -136,7 +136,12 @@ impl Tree {
         if edge.len() != expected {
             return Err(EdgeError::Length { size, expected, found: edge.len() });
         }
-        Ok(Self { size, edge })
+        Ok(Self::from_checked_edge(size, edge))
+    }
+
+    /// As [`Tree::from_edge`], where the edge has a hash for each bit of the size by construction.
+    pub(crate) const fn from_checked_edge(size: u64, edge: Vec<Digest>) -> Self {
+        Self { size, edge }
     }
 
     /// The tree of the first `size` leaves of `source`, as at the start of a recovery; reads at most 62 hashes.
@@ -173,6 +178,16 @@ impl Tree {
     /// The root hash; [`EMPTY_ROOT`] without leaves.
     pub fn root(&self) -> Digest {
         fold_right(self.edge.iter().copied()).unwrap_or(EMPTY_ROOT)
+    }
+}
+
+impl FromIterator<Digest> for Tree {
+    fn from_iter<I: IntoIterator<Item = Digest>>(leaf_hashes: I) -> Self {
+        let mut tree = Self::new();
+        for hash in leaf_hashes {
+            tree.push(hash);
+        }
+        tree
     }
 }
 

@@ -1,0 +1,3 @@
+//! Signed notes.
+
+pub(crate) mod text;
