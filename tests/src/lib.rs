@@ -1,1 +1,4 @@
+//! What the tests that span crates are made of: input that a real kubelet produced, and second opinions that share no
+//! code with the crates under test.
 
+pub mod oracle;
