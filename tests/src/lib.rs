@@ -2,3 +2,4 @@
 //! code with the crates under test.
 
 pub mod oracle;
+pub mod trace;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::trace::Trace;
 
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -89,6 +90,26 @@ fn the_vectors_file_cases_come_out_as_told() {
         }
         assert_eq!(hex(&IDENTITY.head(&records)), case.head, "{}", case.name);
         assert_eq!(in_order(files.clone().into_iter().rev().collect()), files, "{}", case.name);
+    }
+}
+
+#[test]
+fn the_recorded_trace_gives_the_heads_that_were_told() {
+    let trace = Trace::recorded().unwrap();
+    assert_eq!(trace.heads().len(), 7);
+    for (container, told) in trace.heads() {
+        let records = records(&trace.files(container), Ending::Closed);
+        let identity = trace.identity(container);
+        assert_eq!(hex(&identity.chain_id()), told.chain_id, "{container}");
+        assert_eq!(records.len() as u64, told.records, "{container}");
+        assert_eq!(
+            records.iter().map(|record| record.payload.len() as u64).sum::<u64>(),
+            told.payload_bytes,
+            "{container}"
+        );
+        assert_eq!(hex(&identity.head(&records)), told.link, "{container}");
+        let unterminated = records.iter().filter(|record| record.flags & UNTERMINATED != 0).count();
+        assert_eq!(unterminated as u64, told.unterminated, "{container}");
     }
 }
 
