@@ -9,7 +9,7 @@
 //! | 1 records and chains | [`record`], [`genesis`], [`control`] |
 //! | 2 sessions and batches | [`session`], [`batch`], [`heartbeat`] |
 //! | 3 leaves of a log | [`leaf`], [`statement`], [`receipt`] |
-//! | 4 the Merkle log (RFC 6962, C2SP) | [`merkle`], [`tile`], [`note`], [`record_proof`], [`sparse`] |
+//! | 4 the Merkle log (RFC 6962, C2SP) | [`merkle`], [`tile`], [`note`], [`checkpoint`], [`cosignature`], [`record_proof`], [`sparse`] |
 //! | 5 what is sent and stored | [`stored`], [`frame`] |
 //!
 //! **Conventions.** Integers are big-endian; `lp16(x)` is a u16 length then the bytes, `lp32(x)` likewise; strings are
@@ -20,7 +20,9 @@
 
 pub mod batch;
 pub mod bytes;
+pub mod checkpoint;
 pub mod control;
+pub mod cosignature;
 pub mod digest;
 pub mod frame;
 pub mod genesis;
