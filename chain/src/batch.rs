@@ -294,6 +294,7 @@ pub struct BatchBuilder {
     chain: ChainId,
     start: Head,
     head: Head,
+    count: u32,
     body: Vec<u8>,
     times: Option<(Time, Time)>,
     ended: bool,
@@ -302,7 +303,7 @@ pub struct BatchBuilder {
 impl BatchBuilder {
     /// Begins a batch at `head` of `chain`.
     pub const fn new(chain: ChainId, head: Head) -> Self {
-        Self { chain, start: head, head, body: Vec::new(), times: None, ended: false }
+        Self { chain, start: head, head, count: 0, body: Vec::new(), times: None, ended: false }
     }
 
     /// The chain.
@@ -317,8 +318,7 @@ impl BatchBuilder {
 
     /// Number of records.
     pub const fn count(&self) -> u32 {
-        // At most MAX_BATCH_RECORDS by `has_room_for`.
-        (self.head.next_seq.get() - self.start.next_seq.get()) as u32
+        self.count
     }
 
     /// Whether there are no records.
@@ -342,6 +342,7 @@ impl BatchBuilder {
     pub fn push(&mut self, record: &Record<'_>) {
         debug_assert!(self.has_room_for(record.payload.len()), "the batch is full");
         self.head = record.link(self.chain, self.head);
+        self.count += 1;
         record.encode_into(&mut self.body);
         let first = self.times.map_or(record.time, |(first, _)| first);
         self.times = Some((first, record.time));
@@ -356,7 +357,7 @@ impl BatchBuilder {
             session,
             chain: self.chain,
             first_seq: self.start.next_seq,
-            count: self.count(),
+            count: self.count,
             prev_link: self.start.link,
             last_link: self.head.link,
             first_time,
@@ -371,6 +372,7 @@ impl BatchBuilder {
     /// Begins the next batch where this one ended, keeping the buffer.
     pub fn clear(&mut self) {
         self.start = self.head;
+        self.count = 0;
         self.body.clear();
         self.times = None;
         self.ended = false;

@@ -176,12 +176,10 @@ pub fn is_end(record: &Record<'_>) -> bool {
 fn resumed_from(chain: &str, next_seq: u64, link: &str) -> Result<Option<(ChainId, Head)>, DecodeError> {
     const BAD: DecodeError =
         DecodeError::invalid("control record", "chain and link are 64 hex digits each, or both empty with next_seq 0");
-    match (chain, next_seq, link) {
-        ("", 0, "") => Ok(None),
-        _ => {
-            let link: Digest = link.parse().map_err(|_| BAD)?;
-            let chain: ChainId = chain.parse().map_err(|_| BAD)?;
-            Ok(Some((chain, Head { next_seq: Seq::new(next_seq), link })))
-        }
+    if (chain, next_seq, link) == ("", 0, "") {
+        return Ok(None);
     }
+    let link: Digest = link.parse().map_err(|_| BAD)?;
+    let chain: ChainId = chain.parse().map_err(|_| BAD)?;
+    Ok(Some((chain, Head { next_seq: Seq::new(next_seq), link })))
 }

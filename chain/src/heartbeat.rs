@@ -44,13 +44,13 @@ impl Heartbeat {
         out.put(self.session.as_bytes());
         out.put(&self.time.nanos().to_be_bytes());
         out.put(self.ca_digest.as_bytes());
-        out.put(&(self.heads.len() as u16).to_be_bytes());
+        out.put(&count_u16(self.heads.len()).to_be_bytes());
         for (chain, head) in &self.heads {
             out.put(chain.as_bytes());
             out.put(&head.next_seq.get().to_be_bytes());
             out.put(head.link.as_bytes());
         }
-        out.put(&(self.receipts.len() as u16).to_be_bytes());
+        out.put(&count_u16(self.receipts.len()).to_be_bytes());
         for (origin, kept) in &self.receipts {
             out.put_lp16(origin.as_bytes());
             out.put(&kept.encode());
@@ -121,4 +121,8 @@ fn check_count(what: &'static str, count: usize, limit: usize) -> Result<(), Dec
         return Err(DecodeError::TooLarge { what, value: count as u64, limit: limit as u64 });
     }
     Ok(())
+}
+
+fn count_u16(count: usize) -> u16 {
+    u16::try_from(count).expect("the counts were checked against their limits")
 }

@@ -74,6 +74,7 @@ pub struct Attested {
 /// A leaf.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[expect(missing_docs, reason = "the fields are those of the table above")]
+#[expect(clippy::large_enum_variant, reason = "leaves are read one at a time and not kept; a box would be noise")]
 pub enum Leaf {
     /// 1: a session, and who vouches for it. The frame's body is the JWT.
     Session { session: Session, attested: Attested, received_at: Time },
@@ -251,8 +252,8 @@ pub fn liveness(mut heartbeats: Vec<(SessionId, Vec<u8>)>, received_at: Time) ->
         return Err(DecodeError::TooLarge { what: "liveness body", value, limit });
     }
     let leaf = Leaf::Liveness {
-        count: heartbeats.len() as u32,
-        body_len: body.len() as u32,
+        count: u32::try_from(heartbeats.len()).expect("a body under 1 MiB has fewer heartbeats than bytes"),
+        body_len: u32::try_from(body.len()).expect("the body was checked against its limit"),
         body_digest: Digest::sha256(&body),
         received_at,
     };

@@ -4,6 +4,8 @@
 //! The last is the strong form of "two distinct values never share a preimage" (attack A19): if every accepted text
 //! is the encoding of the value read from it, then equal bytes mean equal values and the other way round.
 
+#![expect(clippy::unwrap_used, reason = "a failure is a failed test")]
+
 use indelible_chain::batch::{Batch, BatchBuilder, Commitment};
 use indelible_chain::bytes::Reader;
 use indelible_chain::control::{Control, GapReason, ResumeReason};
@@ -119,10 +121,18 @@ fn statement() -> impl Strategy<Value = Statement> {
             reason: if down { SealReason::ScaleDown } else { SealReason::Shutdown }
         }),
         (any::<u64>(), digest()).prop_map(|(manifest, sha256)| Statement::Archived { manifest, sha256 }),
-        (index(), index(), text(), text())
-            .prop_map(|(from, to, retention, by)| Statement::Pruned { from, to, retention, by }),
-        (chain(), seq(), index(), index())
-            .prop_map(|(chain, seq, first, second)| Statement::Conflict { chain, seq, first, second }),
+        (index(), index(), text(), text()).prop_map(|(from, to, retention, by)| Statement::Pruned {
+            from,
+            to,
+            retention,
+            by
+        }),
+        (chain(), seq(), index(), index()).prop_map(|(chain, seq, first, second)| Statement::Conflict {
+            chain,
+            seq,
+            first,
+            second
+        }),
         (any::<bool>(), text(), text()).prop_map(|(set, by, reason)| Statement::Hold { set, by, reason }),
         (digest(), vec(text(), 4)).prop_map(|(report, w)| Statement::Verified {
             report,
@@ -137,8 +147,12 @@ fn statement() -> impl Strategy<Value = Statement> {
             reason: [EndReason::Deleted, EndReason::Evicted, EndReason::NodeLost, EndReason::Forced][reason],
             at
         }),
-        (chain(), seq(), text(), text())
-            .prop_map(|(chain, seq, by, reason)| Statement::Redacted { chain, seq, by, reason }),
+        (chain(), seq(), text(), text()).prop_map(|(chain, seq, by, reason)| Statement::Redacted {
+            chain,
+            seq,
+            by,
+            reason
+        }),
         (text(), text(), text()).prop_map(|(finding, by, reason)| Statement::Accepted { finding, by, reason }),
         (14..u16::MAX, text()).prop_map(|(kind, json)| Statement::Unknown { kind, json }),
     ]
@@ -231,7 +245,9 @@ const CODECS: &[Codecs] = &[
         recode: |b| {
             let records: Vec<Record<'_>> = Records::new(b).collect::<Result<_, _>>().ok()?;
             let mut out = Vec::new();
-            records.iter().for_each(|record| record.encode_into(&mut out));
+            for record in &records {
+                record.encode_into(&mut out);
+            }
             Some(out)
         },
     },
@@ -239,7 +255,9 @@ const CODECS: &[Codecs] = &[
         name: "sparse body",
         recode: |b| {
             let mut out = Vec::new();
-            sparse::decode(b).ok()?.iter().for_each(|record| record.encode_into(&mut out));
+            for record in sparse::decode(b).ok()? {
+                record.encode_into(&mut out);
+            }
             Some(out)
         },
     },
@@ -273,10 +291,14 @@ fn valid_bytes() -> impl Strategy<Value = Vec<u8>> {
         heartbeat().prop_map(|v| v.encode().unwrap()),
         leaf().prop_map(|v| v.encode().unwrap()),
         receipt().prop_map(|v| v.encode().to_vec()),
-        (receipt(), commitment()).prop_map(|(receipt, commitment)| KeptReceipt { receipt, commitment }.encode().to_vec()),
+        (receipt(), commitment())
+            .prop_map(|(receipt, commitment)| KeptReceipt { receipt, commitment }.encode().to_vec()),
         control().prop_map(|v| v.encode().into_bytes()),
-        (commitment(), vec(any::<u8>(), 0..30))
-            .prop_map(|(commitment, b)| Upload { commitment, body: Stored { codec: Codec::Plain, bytes: &b } }.encode()),
+        (commitment(), vec(any::<u8>(), 0..30)).prop_map(|(commitment, b)| Upload {
+            commitment,
+            body: Stored { codec: Codec::Plain, bytes: &b }
+        }
+        .encode()),
         stored().prop_map(|(leaf, body)| {
             let mut out = Vec::new();
             let body = Stored { codec: Codec::Zstd, bytes: &body };
@@ -289,10 +311,13 @@ fn valid_bytes() -> impl Strategy<Value = Vec<u8>> {
             WireFrame { index: LeafIndex::new(7), leaf: &leaf, body }.encode_into(&mut out);
             out
         }),
-        (commitment(), genesis(), session(), vec(any::<u8>(), 0..30)).prop_map(|(commitment, genesis, session, sparse_body)| {
-            let proof = RecordProof { commitment, received_at: Time::from_nanos(1), genesis, session, n: 0, sparse_body };
-            proof.encode().unwrap()
-        }),
+        (commitment(), genesis(), session(), vec(any::<u8>(), 0..30)).prop_map(
+            |(commitment, genesis, session, sparse_body)| {
+                let proof =
+                    RecordProof { commitment, received_at: Time::from_nanos(1), genesis, session, n: 0, sparse_body };
+                proof.encode().unwrap()
+            }
+        ),
         vec(record(), 0..5).prop_map(|records| {
             let mut out = Vec::new();
             for (time, source, flags, payload) in &records {
@@ -410,7 +435,8 @@ fn a_zip_bomb_is_refused_at_the_limit() {
 
 #[test]
 fn a_header_that_states_more_than_is_there_is_refused_before_anything_is_reserved() {
-    let header = RecordHeader { time: Time::default(), source: Source::Stdout, flags: Flags::NONE, payload_len: 262_144 };
+    let header =
+        RecordHeader { time: Time::default(), source: Source::Stdout, flags: Flags::NONE, payload_len: 262_144 };
     assert!(Records::new(&header.encode()).next().unwrap().is_err());
     let mut over = header.encode();
     over[10..].copy_from_slice(&262_145u32.to_be_bytes());

@@ -3,6 +3,8 @@
 //! The `files` cases drive the sidecar's parser, in its own tests; those of trees, tiles and notes are in
 //! `merkle_vectors.rs`.
 
+#![expect(clippy::unwrap_used, reason = "a failure is a failed test")]
+
 use indelible_chain::batch::{Batch, BatchBuilder, COMMITMENT_BYTES, Commitment};
 use indelible_chain::bytes::Reader;
 use indelible_chain::digest::Digest;
@@ -98,10 +100,7 @@ fn sealing_gives_the_bodies_and_commitments_of_the_vectors() {
     let v = vectors();
     let sealed = seal(&v);
     assert_eq!(sealed[0].1, hex(&v["body_of_records_0_to_2"]));
-    assert_eq!(
-        Digest::sha256(&sealed[1].1).to_string(),
-        v["sha256_of_body_of_records_3_to_6"].as_str().unwrap()
-    );
+    assert_eq!(Digest::sha256(&sealed[1].1).to_string(), v["sha256_of_body_of_records_3_to_6"].as_str().unwrap());
     assert_eq!(sealed[0].0.encode().to_vec(), hex(&v["commitments"]["records 0 to 2"]));
     assert_eq!(sealed[1].0.encode().to_vec(), hex(&v["commitments"]["records 3 to 6, final"]));
 }
@@ -181,7 +180,9 @@ fn the_leaves_of_the_vectors_are_read_and_written_and_hash_as_they_say() {
     let Leaf::Session { attested, .. } = Leaf::decode(&hex(&leaves[1])).unwrap() else { panic!("leaf 1 is a session") };
     assert_eq!(attested.attestation, Attestation::ServiceAccountToken);
     assert_eq!(attested.token_digest, Digest::sha256(v["jwt_of_the_session"].as_str().unwrap().as_bytes()));
-    let Leaf::Authority { signed, .. } = Leaf::decode(&hex(&leaves[7])).unwrap() else { panic!("leaf 7 is a statement") };
+    let Leaf::Authority { signed, .. } = Leaf::decode(&hex(&leaves[7])).unwrap() else {
+        panic!("leaf 7 is a statement")
+    };
     let origin = v["origin"].as_str().unwrap();
     let authority = seed(&v["witness_seed"]);
     assert!(signed.is_signed_by(&authority.public(), origin));
