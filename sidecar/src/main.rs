@@ -1,1 +1,2 @@
+//! Wiring only.
 fn main() {}

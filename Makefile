@@ -1,0 +1,48 @@
+# Indelible's own checks. `make help` lists them.
+#
+# PROFILE=release makes the demo and the measurements use optimised binaries (they do by default).
+
+CARGO ?= cargo
+SEED ?= 1
+N ?= 2000
+TARGET := $(shell $(CARGO) metadata --locked --no-deps --format-version 1 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+RELEASE := $(TARGET)/$(HOST)/release
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fmt clippy doc unit tamper build clean
+
+help: ## Show this help
+	@echo "Indelible: immutable audit logs for Kubernetes"; echo
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@echo; echo "  SEED=n chooses the random schedule of demo and tamper, N=n the number of mutations."
+
+demo: build ## Build, then show the product on this machine: no Kubernetes, about 20 seconds
+	@$(RELEASE)/indelible demo --seed $(SEED) $(DEMO_FLAGS)
+
+build: ## Build the optimised, static binaries
+	$(CARGO) build --locked --release -p indelible -p indelible-collector -p indelible-sidecar
+
+test: fmt clippy doc ## Everything that needs no cluster: format, lints, docs, all tests
+	$(CARGO) build --locked --workspace --all-targets
+	$(CARGO) test --locked --workspace --no-fail-fast
+
+check: fmt clippy unit ## What green at each commit means: format, lints, unit tests (under a minute when warm)
+
+fmt:
+	$(CARGO) fmt --all -- --check
+
+clippy:
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
+
+unit:
+	$(CARGO) test --locked --workspace --lib --bins
+
+tamper: build ## Change N bytes of kept evidence one at a time; an independent model says what verify must answer
+	$(CARGO) run --locked --release -p indelible-tests --bin tamper -- --count $(N) --seed $(SEED)
+
+clean: ## Remove what was built
+	$(CARGO) clean
