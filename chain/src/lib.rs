@@ -6,11 +6,13 @@
 //! | section | modules |
 //! | --- | --- |
 //! | conventions | [`bytes`], [`digest`], [`id`], [`json`], [`key`] |
-//! | 1 records and chains | [`record`], [`genesis`], [`control`] |
+//! | 1 records and chains | [`record`], [`genesis`], [`control`]; [`spec::from_files`], [`spec::incarnations`] |
 //! | 2 sessions and batches | [`session`], [`batch`], [`heartbeat`] |
 //! | 3 leaves of a log | [`leaf`], [`statement`], [`receipt`] |
 //! | 4 the Merkle log (RFC 6962, C2SP) | [`merkle`], [`tile`], [`note`], [`checkpoint`], [`cosignature`], [`record_proof`], [`sparse`] |
-//! | 5 what is sent and stored | [`stored`], [`frame`] |
+//! | 5 what is sent and stored | [`stored`], [`frame`], [`spec::interface`] |
+//!
+//! One line, worked through in hex: [`spec::example`].
 //!
 //! **Conventions.** Integers are big-endian; `lp16(x)` is a u16 length then the bytes, `lp32(x)` likewise; strings are
 //! UTF-8 of at most 1,024 bytes unless said otherwise; times are i64 nanoseconds since the Unix epoch, UTC; digests
@@ -38,6 +40,7 @@ pub mod record;
 pub mod record_proof;
 pub mod session;
 pub mod sparse;
+pub mod spec;
 pub mod statement;
 pub mod stored;
 pub mod tile;
