@@ -1,0 +1,55 @@
+//! Where time enters the collector.
+//!
+//! Owns the only reading of the system clock. Everything else takes a [`Clock`] or a [`Time`], so that decisions can
+//! be tested at any time of day. Whether time falls is not decided here: the store keeps `received_at` from falling.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use indelible_chain::id::Time;
+
+/// A source of the time of day, UTC. Reading it has no effect; it may step either way between two readings.
+pub trait Clock: Send + Sync + 'static {
+    /// The time now.
+    fn now(&self) -> Time;
+}
+
+/// The machine's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the crate's clock module")]
+    fn now(&self) -> Time {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        // A clock before 1970 reads as 1970, one after 2262 as the end of the format's range.
+        let nanos = since.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX));
+        Time::from_nanos(nanos)
+    }
+}
+
+/// A clock that stands still until it is set: the twin for tests.
+#[derive(Debug)]
+pub struct ManualClock(AtomicI64);
+
+impl ManualClock {
+    /// Stands at `now`.
+    pub const fn new(now: Time) -> Self {
+        Self(AtomicI64::new(now.nanos()))
+    }
+
+    /// Steps to another time, earlier ones included.
+    pub fn set(&self, now: Time) {
+        self.0.store(now.nanos(), Ordering::SeqCst);
+    }
+
+    /// Goes on by some nanoseconds.
+    pub fn advance(&self, nanos: i64) {
+        self.0.fetch_add(nanos, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Time {
+        Time::from_nanos(self.0.load(Ordering::SeqCst))
+    }
+}

@@ -1,0 +1,8 @@
+//! Indelible's collector: an append-only server for evidence.
+//!
+//! It checks what sidecars send, appends it to its log, makes it durable, and only then answers with a receipt. The
+//! modules stand in the order of the data's way; `ARCHITECTURE.md` says which are pure decisions and which are edges.
+
+pub mod clock;
+pub mod limits;
+pub mod store;
