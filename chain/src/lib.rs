@@ -9,7 +9,7 @@
 //! | 1 records and chains | [`record`], [`genesis`], [`control`]; [`spec::from_files`], [`spec::incarnations`] |
 //! | 2 sessions and batches | [`session`], [`batch`], [`heartbeat`] |
 //! | 3 leaves of a log | [`leaf`], [`statement`], [`receipt`] |
-//! | 4 the Merkle log (RFC 6962, C2SP) | [`merkle`], [`tile`], [`note`], [`checkpoint`], [`cosignature`], [`record_proof`], [`sparse`] |
+//! | 4 the Merkle log (RFC 6962, C2SP) | [`merkle`], [`tile`], [`note`], [`checkpoint`], [`cosignature`], [`policy`], [`tlog_proof`], [`record_proof`], [`sparse`] |
 //! | 5 what is sent and stored | [`stored`], [`frame`], [`spec::interface`] |
 //!
 //! One line, worked through in hex: [`spec::example`].
@@ -35,6 +35,7 @@ pub mod key;
 pub mod leaf;
 pub mod merkle;
 pub mod note;
+pub mod policy;
 pub mod receipt;
 pub mod record;
 pub mod record_proof;
@@ -44,3 +45,4 @@ pub mod spec;
 pub mod statement;
 pub mod stored;
 pub mod tile;
+pub mod tlog_proof;
