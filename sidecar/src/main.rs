@@ -1,2 +1,3 @@
-//! Wiring only.
+//! `indelible-sidecar`: wiring only.
+
 fn main() {}

@@ -1,0 +1,8 @@
+//! Indelible's sidecar: tails a pod's log files, links and signs every record, forwards batches.
+//!
+//! The modules in the order of the data's way. Capture (files, open lines, positions, unsealed records, decisions, the
+//! cursor) ends at [`capture::Capture`]; forwarding begins with the [`capture::Output`] that it hands out and reports
+//! back what is receipted. One thread, one owner each.
+
+pub mod capture;
+pub mod limits;
