@@ -3,3 +3,5 @@
 
 pub mod oracle;
 pub mod trace;
+
+pub mod world;

@@ -1,0 +1,121 @@
+//! A collector: its data directory, its certificate and, while it runs, its process.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::issuer::ISSUER;
+use super::{Authority, Issuer, Process, binary, eventually};
+
+/// How long a collector may take to start, or to stop.
+const BOUND: Duration = Duration::from_secs(30);
+
+/// A collector on loopback. Its port stays the same over restarts.
+#[derive(Debug)]
+pub struct Collector {
+    dir: PathBuf,
+    ordinal: usize,
+    vkey: String,
+    args: Vec<OsString>,
+    url: String,
+    process: Option<Process>,
+}
+
+impl Collector {
+    /// Makes key and certificate and starts the process.
+    pub fn start(dir: &Path, ordinal: usize, issuer: &Issuer, ca: &Authority, flags: &[&str]) -> Result<Self> {
+        std::fs::create_dir_all(dir)?;
+        let data = dir.join("data");
+        let origin = format!("test/c{ordinal}");
+        let init = Command::new(binary("indelible-collector")?)
+            .args(["init", "--origin", &origin, "--data"])
+            .arg(&data)
+            .output()?;
+        let said = String::from_utf8_lossy(&init.stderr).into_owned();
+        ensure!(init.status.success(), "indelible-collector init: {said}");
+        let stdout = String::from_utf8(init.stdout)?;
+        let word = |what: &str, test: fn(&str) -> bool| {
+            let found = stdout.split_whitespace().find(|word| test(word)).map(str::to_owned);
+            found.with_context(|| format!("init printed no {what}: {stdout}"))
+        };
+        let vkey = word("vkey", |word| word.starts_with("test/c"))?;
+        let uri = word("URI", |word| word.contains("indelible:vkey:"))?;
+        let uri = uri.strip_prefix("URI:").unwrap_or(&uri);
+        let (cert, key) = ca.certify(dir, uri)?;
+        let mut args: Vec<OsString> = Vec::new();
+        for (flag, value) in [("--data", data.as_path()), ("--tls-cert", &cert), ("--tls-key", &key)] {
+            args.extend([flag.into(), value.into()]);
+        }
+        args.extend(["--jwks".into(), issuer.jwks().into()]);
+        let fixed = ["--origin", &origin, "--issuer", ISSUER, "--metrics", "127.0.0.1:0"];
+        args.extend(fixed.iter().chain(flags).map(OsString::from));
+        let mut collector = Self { dir: dir.into(), ordinal, vkey, args, url: String::new(), process: None };
+        collector.run("127.0.0.1:0", &[])?;
+        Ok(collector)
+    }
+
+    fn run(&mut self, listen: &str, env: &[(&str, &str)]) -> Result<()> {
+        let mut args = self.args.clone();
+        args.extend(["--listen".into(), listen.into()]);
+        let name = format!("collector-{}", self.ordinal);
+        let mut process = Process::start(&name, &self.dir, &binary("indelible-collector")?, &args, env)?;
+        self.url = eventually("a collector listens", BOUND, || {
+            if let Some(status) = process.ended()? {
+                anyhow::bail!("collector {} ended with {status}: {}", self.ordinal, process.stderr()?);
+            }
+            let stdout = process.stdout()?;
+            let url = stdout.strip_prefix("listening ").and_then(|rest| rest.split_once('\n')).map(|(url, _)| url);
+            Ok(url.map(str::to_owned))
+        })?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Where it listens, `https://127.0.0.1:<port>`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its data directory.
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// Its log's verifier key.
+    pub fn vkey(&self) -> &str {
+        &self.vkey
+    }
+
+    /// Its log's origin.
+    pub fn origin(&self) -> &str {
+        self.vkey.split('+').next().unwrap_or_default()
+    }
+
+    /// Its process, if it runs.
+    pub fn process(&mut self) -> Result<&mut Process> {
+        self.process.as_mut().context("the collector does not run")
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process()?.kill()?;
+        self.process = None;
+        Ok(())
+    }
+
+    /// Starts it again on the same port, with more environment than the usual one.
+    pub fn restart(&mut self, env: &[(&str, &str)]) -> Result<()> {
+        let listen = self.url.strip_prefix("https://").context("a collector's URL is https")?.to_owned();
+        self.run(&listen, env)
+    }
+
+    /// SIGTERM: drains, seals, exits 0.
+    pub fn terminate(&mut self) -> Result<()> {
+        self.process()?.terminate(BOUND)?;
+        self.process = None;
+        Ok(())
+    }
+}
