@@ -256,8 +256,8 @@ def frames(directory):  # (leaf, codec, body) of every leaf, in log order
         end = len(data.rstrip(b"\0"))
         while at < end:
             length, crc = struct.unpack(">II", data[at:at + 8])
-            rest, at = data[at + 8:at + 8 + length], at + 8 + length
-            if not check(len(rest) == length > 2 and crc32c(rest) == crc, f"{segment}: bad frame at leaf {count}"):
+            rest, at = data[at + 8:at + 4 + length], at + 4 + length  # length counts the crc, too
+            if not check(len(rest) == length - 4 > 2 and crc32c(rest) == crc, f"{segment}: bad frame at leaf {count}"):
                 break
             split = 2 + int.from_bytes(rest[:2], "big")
             if split > 2:

@@ -92,7 +92,7 @@ class Collector:
             mark = b"\0\0\0" + struct.pack(">Q", 0)
             frames = [mark] + [struct.pack(">H", len(leaf)) + leaf + bytes([codec]) + body
                                for leaf, codec, body in self.leaves[first:first + leaves_a_segment]]
-            data = b"".join(struct.pack(">II", len(f), heads.crc32c(f)) + f for f in frames)
+            data = b"".join(struct.pack(">II", len(f) + 4, heads.crc32c(f)) + f for f in frames)
             (directory / f"segments/{first:020}.seg").write_bytes(data + bytes(64))
         root = heads.root([heads.sha(b"\0" + leaf) for leaf, _, _ in self.leaves])
         text = f"{self.origin}\n{len(self.leaves)}\n{base64.b64encode(root).decode()}\n"

@@ -3,5 +3,4 @@
 
 pub mod oracle;
 pub mod trace;
-
 pub mod world;
