@@ -255,6 +255,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::cosignature::{Cosigner, UnixSeconds};
     use crate::key::PrivateKey;
     use crate::merkle::EMPTY_ROOT;
 
@@ -300,6 +301,12 @@ mod tests {
         let opened = Checkpoint::open(&forged, other.verifier_key());
         assert!(matches!(opened, Err(OpenCheckpointError::Origin { .. })));
         assert!(matches!(Checkpoint::open(&note, other.verifier_key()), Err(OpenCheckpointError::Note(_))));
+
+        let cosigner = Cosigner::new("log".parse().unwrap(), &[8; 32]);
+        let line = cosigner.cosign(&checkpoint, UnixSeconds::new(1).unwrap()).unwrap();
+        let cosigned = Note::new(checkpoint.to_string(), vec![line]).unwrap();
+        let opened = Checkpoint::open(&cosigned, cosigner.verifier_key());
+        assert_eq!(opened, Err(OpenCheckpointError::NoLogKey("log".parse().unwrap())));
 
         let no_checkpoint = signer("log").sign_note("log\n").unwrap();
         let opened = Checkpoint::open(&no_checkpoint, signer("log").verifier_key());

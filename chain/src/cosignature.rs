@@ -44,6 +44,23 @@ impl UnixSeconds {
 pub struct CosignError(pub Origin);
 
 /// A witness's private key with its name.
+///
+/// ```
+/// use indelible_chain::checkpoint::Checkpoint;
+/// use indelible_chain::cosignature::{Cosigner, UnixSeconds};
+/// let checkpoint = Checkpoint::parse(
+///     "0d1f5b1e-6f0c-4f7e-9b0a-2f3c4d5e6f70/audit/payments/0-24f6ed6a\n\
+///      9\n\
+///      5DtRp5dWd8MhtENAVg0g+LctpQ+9kIVlghpOvWYNG/Y=\n",
+/// ).unwrap();
+/// let witness = Cosigner::new("witness.example/w1".parse().unwrap(), &core::array::from_fn(|i| 0x40 + i as u8));
+/// let line = witness.cosign(&checkpoint, UnixSeconds::new(1_795_400_001).unwrap()).unwrap();
+/// assert_eq!(
+///     line.to_string(),
+///     "— witness.example/w1 tyurLgAAAABrA6FB9z2+RH5V3a2oMD1Xz7R15p/X6c+jj2cgqIGkHPsHlq4Q5UdXjOBPbFqthenQGgmDdDpR\
+///      EX1Yh1wh9nUpwG9KDA==",
+/// );
+/// ```
 #[derive(Debug)]
 pub struct Cosigner {
     key: PrivateKey,

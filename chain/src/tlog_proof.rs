@@ -32,6 +32,29 @@ pub const MAX_TLOG_PROOF_BYTES: usize = MAX_EXTRA_BYTES.div_ceil(3) * 4 + MAX_PR
 const HEADER: &str = "c2sp.org/tlog-proof@v1\n";
 
 /// A leaf's index, its inclusion proof and the checkpoint that it leads to; read, not yet believed.
+///
+/// ```
+/// use indelible_chain::{merkle::leaf_hash, policy::Policy, tlog_proof::TlogProof};
+/// let text = "\
+/// c2sp.org/tlog-proof@v1
+/// extra aGVsbG8=
+/// index 1
+/// oa8DAjHKL9IOzzDFKUuvj2kyHQm7FqxTiFzNF6OFKA0=
+///
+/// example.com/log
+/// 2
+/// OuW/pX/6dp2WNKhvOiYoaqaf1Q6gWF+AYfkCrV8DJ/c=
+///
+/// — example.com/log cC88cM6R+eP4n8gLChhDXODJk9kAWpXhVXjV4YYLVlxAFBi1vj/ayydHa4ar8QzR51Edilf9RAFJ3GjjFZ7jEZklog4=
+/// ";
+/// let proof = TlogProof::parse(text.as_bytes()).unwrap();
+/// assert_eq!((proof.index().get(), proof.extra()), (1, b"hello".as_slice()));
+///
+/// let log = "example.com/log+702f3c70+AepKbGPinFIKvvVQexMuxfmVR3auvr57kkIe6mkURtIs";
+/// let policy = Policy::from_log_keys([log.parse().unwrap()]).unwrap();
+/// assert_eq!(proof.verify(leaf_hash(b"second"), &policy).unwrap().checkpoint().size(), 2);
+/// assert!(proof.verify(leaf_hash(b"first"), &policy).is_err());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlogProof {
     extra: Option<Vec<u8>>,

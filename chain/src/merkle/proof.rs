@@ -383,4 +383,22 @@ mod tests {
         }
         assert_eq!(prove_consistency(size - 1, size, &Uniform).unwrap().len(), MAX_PROOF_HASHES);
     }
+
+    #[test]
+    fn a_proof_that_would_need_more_hashes_than_the_limit_is_refused() {
+        // 2^63 leaves and one more: 63 siblings up to the left half, and the last leaf.
+        let size = (1 << 63) + 1;
+        let leaf = leaf_hash(b"");
+        let left = Uniform.subtree(63, 0).unwrap();
+        let root = node_hash(left, leaf);
+        assert_eq!(verify_inclusion(1 << 63, size, leaf, root, &[left]), Ok(()));
+        let mut proof: Vec<_> = (0..63).map(|level| Uniform.subtree(level, 1).unwrap()).collect();
+        assert_eq!(verify_inclusion(0, 1 << 63, leaf, left, &proof), Ok(()));
+        proof.push(leaf);
+        assert_eq!(verify_inclusion(0, size, leaf, root, &proof), Err(ProofError::Length(64)));
+        let mut proof = vec![leaf; 2];
+        proof.extend((1..63).map(|level| Uniform.subtree(level, 1).unwrap()));
+        let old_root = root_at(3, &Uniform).unwrap();
+        assert_eq!(verify_consistency(3, old_root, 1 << 63, left, &proof), Err(ProofError::Length(64)));
+    }
 }

@@ -139,6 +139,7 @@ impl Algorithm {
 /// assert_eq!(key.name().as_str(), "example.com/foo");
 /// assert_eq!(key.id().to_string(), "530d903a");
 /// assert_eq!(key.to_string(), text);
+/// assert_eq!(key.text_digest(), indelible_chain::digest::Digest::sha256(text.as_bytes()));
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct VerifierKey {
@@ -194,6 +195,11 @@ impl VerifierKey {
     /// What the key signs.
     pub const fn algorithm(&self) -> Algorithm {
         self.algorithm
+    }
+
+    /// SHA-256 of the key's text, which a collector's TLS certificate names its log's key by.
+    pub fn text_digest(&self) -> Digest {
+        Digest::sha256(self.to_string().as_bytes())
     }
 
     /// The key itself.

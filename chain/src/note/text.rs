@@ -26,8 +26,7 @@ pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
 
 /// Reads a digest in base64.
 pub(crate) fn digest_from_base64(text: &str) -> Option<Digest> {
-    let bytes = from_base64(text).filter(|_| text.len() == 44)?;
-    Some(Digest::new(bytes.try_into().ok()?))
+    Some(Digest::new(from_base64(text)?.try_into().ok()?))
 }
 
 #[cfg(test)]
