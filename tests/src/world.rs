@@ -119,7 +119,7 @@ impl World {
 
     /// `indelible verify --json` over all data directories, with the policy of [`policy`](Self::policy).
     pub fn verify(&self, flags: &[&str]) -> Result<Answer> {
-        let directories: Vec<_> = self.collectors.iter().map(|c| c.data()).collect();
+        let directories: Vec<_> = self.collectors.iter().map(Collector::data).collect();
         self.verify_sources(&directories, flags)
     }
 
