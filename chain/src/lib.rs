@@ -46,3 +46,4 @@ pub mod statement;
 pub mod stored;
 pub mod tile;
 pub mod tlog_proof;
+pub mod verify;
