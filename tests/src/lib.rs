@@ -1,6 +1,8 @@
 //! What the tests that span crates are made of: input that a real kubelet produced, and second opinions that share no
 //! code with the crates under test.
 
+pub mod evidence;
+pub mod kubelet;
 pub mod oracle;
 pub mod trace;
 pub mod world;

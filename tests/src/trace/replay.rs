@@ -32,6 +32,11 @@ impl Speed {
         ensure!((1e-3..=1e6).contains(&factor), "a speed is a factor from 0.001 to 1000000, not {factor}");
         Ok(Self(factor))
     }
+
+    /// The factor.
+    pub const fn factor(self) -> f64 {
+        self.0
+    }
 }
 
 /// How far a replay has come.

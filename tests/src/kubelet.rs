@@ -1,0 +1,170 @@
+//! One run of the recorded kubelet trace under real sidecars and collectors, with kills at chosen times.
+//!
+//! [`Run`] owns the world, the replay and the sidecars, one for each pod of the recording. When it is over,
+//! [`Judgement`] compares the evidence with the oracle's second opinion.
+
+mod judgement;
+mod kills;
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::evidence;
+use crate::oracle::{self, Ending};
+use crate::trace::{Replay, Speed, Trace};
+use crate::world::{PodIdentity, Sidecar, SidecarOptions, World};
+
+pub use judgement::Judgement;
+pub use kills::{Kills, Victim};
+
+/// A run.
+#[derive(Debug)]
+pub struct Run {
+    world: World,
+    trace: Arc<Trace>,
+    sidecars: Vec<Sidecar>,
+    /// When the replay began, in nanoseconds since the epoch, and its speed.
+    clock: Option<(i128, f64)>,
+}
+
+impl Run {
+    /// Collectors, and the log directories of pods that have not printed anything.
+    ///
+    /// # Panics
+    /// If the world cannot be made: a failed test.
+    pub fn prepare(collectors: usize) -> Self {
+        let world = World::start(collectors).expect("starting a world");
+        let trace = Arc::new(Trace::recorded().expect("reading the recorded trace"));
+        for pod in trace.pods() {
+            std::fs::create_dir_all(world.logs().join(&pod.directory)).expect("making a log directory");
+        }
+        Self { world, trace, sidecars: Vec::new(), clock: None }
+    }
+
+    /// The same, with an armed sidecar for each pod.
+    pub fn start(collectors: usize, options: &SidecarOptions) -> Self {
+        let mut run = Self::prepare(collectors);
+        run.start_sidecars(options);
+        run
+    }
+
+    /// Starts a sidecar for each pod and waits until all are armed.
+    ///
+    /// # Panics
+    /// If one does not start.
+    pub fn start_sidecars(&mut self, options: &SidecarOptions) {
+        for pod in self.trace.pods() {
+            let sidecar = self.world.sidecar(&PodIdentity::from(pod), options).expect("starting a sidecar");
+            sidecar.armed().expect("arming a sidecar");
+            self.sidecars.push(sidecar);
+        }
+    }
+
+    /// The world, to do something to it.
+    pub fn world(&mut self) -> &mut World {
+        &mut self.world
+    }
+
+    /// The sidecars, in the order of the recording's pods.
+    pub fn sidecars(&mut self) -> &mut [Sidecar] {
+        &mut self.sidecars
+    }
+
+    /// Replays everything, killing on the way.
+    ///
+    /// # Panics
+    /// If a step fails.
+    pub fn replay(&mut self, speed: Speed, kills: &Kills) {
+        let replay = self.begin(speed);
+        for (at, victim) in kills.iter() {
+            replay.wait_until(*at);
+            self.strike(*victim).expect("killing and starting again");
+        }
+        replay.join().expect("replaying");
+    }
+
+    /// Replays up to a time of the recording, and stops.
+    ///
+    /// # Panics
+    /// If a step fails.
+    pub fn replay_until(&mut self, speed: Speed, at: Duration) {
+        let replay = self.begin(speed);
+        replay.wait_until(at);
+        replay.stop().expect("replaying");
+    }
+
+    fn begin(&mut self, speed: Speed) -> Replay {
+        self.clock = Some((jiff::Timestamp::now().as_nanosecond(), speed.factor()));
+        Replay::start(&self.trace, self.world.logs(), speed)
+    }
+
+    fn strike(&mut self, victim: Victim) -> Result<()> {
+        match victim {
+            Victim::Sidecar(n) => {
+                let count = self.sidecars.len();
+                let sidecar = &mut self.sidecars[n % count];
+                sidecar.kill()?;
+                sidecar.restart()
+            }
+            Victim::Collector(n) => {
+                let collector = self.world.collectors.get_mut(n).context("no such collector")?;
+                collector.kill()?;
+                collector.restart(&[])
+            }
+        }
+    }
+
+    /// Ends the sidecars, which close their chains, and then the collectors, which seal their logs.
+    ///
+    /// # Panics
+    /// If one does not end well.
+    pub fn finish(&mut self) {
+        for sidecar in &mut self.sidecars {
+            sidecar.terminate().expect("ending a sidecar");
+        }
+        self.world.seal().expect("sealing");
+    }
+
+    /// Reads and verifies what the collectors hold.
+    ///
+    /// # Panics
+    /// If the evidence cannot be read, or holds a fork.
+    pub fn judge(&self) -> Judgement {
+        let directories: Vec<PathBuf> = self.world.collectors.iter().map(crate::world::Collector::data).collect();
+        let chains = evidence::read(&directories).expect("reading the evidence");
+        let answer = self.world.verify(&[]).expect("verifying");
+        Judgement::new(&self.trace, chains.into_values().collect(), answer, self.clock)
+    }
+
+    /// For each container whose files are on the disk now: the lines in them, as the oracle reads them.
+    ///
+    /// # Panics
+    /// If they cannot be read.
+    pub fn files_there(&self) -> BTreeMap<String, Vec<Vec<u8>>> {
+        let mut found = BTreeMap::new();
+        for container in self.trace.heads().keys() {
+            let Ok(entries) = std::fs::read_dir(self.world.logs().join(container)) else { continue };
+            let files = entries.map(|entry| unpacked(&entry.expect("listing").path()).expect("reading a log file"));
+            let records = oracle::records(&oracle::in_order(files.collect()), Ending::Closed);
+            let lines = records.into_iter().filter(|record| record.source != oracle::CONTROL);
+            found.insert(container.clone(), lines.map(|record| record.payload).collect());
+        }
+        found
+    }
+}
+
+fn unpacked(path: &std::path::Path) -> Result<oracle::File> {
+    let name = path.file_name().and_then(|name| name.to_str()).context("a log file has a name")?.to_owned();
+    let mut bytes = std::fs::read(path)?;
+    if path.extension().is_some_and(|extension| extension == "gz") {
+        let mut plain = Vec::new();
+        flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_end(&mut plain)?;
+        bytes = plain;
+    }
+    Ok(oracle::File { name, bytes })
+}

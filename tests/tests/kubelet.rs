@@ -1,0 +1,83 @@
+//! The recorded kubelet trace, replayed under real sidecars and collectors: exactly the recorded heads, whatever is
+//! killed, or a `resumed` chain whose missing bytes are exactly those that had left the disk.
+#![expect(clippy::unwrap_used, reason = "a failure is a failed test")]
+
+use std::time::Duration;
+
+use indelible_tests::kubelet::{Kills, Run};
+use indelible_tests::trace::Speed;
+use indelible_tests::world::SidecarOptions;
+
+/// Without kills every head must be the recorded one, whatever the number of collectors.
+fn whole(collectors: usize, options: &SidecarOptions) {
+    let mut run = Run::start(collectors, options);
+    run.replay(Speed::times(10.0).unwrap(), &Kills::none());
+    run.finish();
+    let judgement = run.judge();
+    judgement.assert_exact();
+    assert_eq!(judgement.answer.code, 0, "{}", judgement.answer.texts());
+    assert!(judgement.logs_used > 1, "batches were spread over {} logs", judgement.logs_used);
+}
+
+#[test]
+fn at_ten_times_the_speed_two_collectors_hold_exactly_the_recorded_heads() {
+    whole(2, &SidecarOptions::default());
+}
+
+#[test]
+fn at_ten_times_the_speed_three_collectors_hold_exactly_the_recorded_heads() {
+    whole(3, &SidecarOptions::default());
+}
+
+#[test]
+fn at_ten_times_the_speed_five_collectors_hold_exactly_the_recorded_heads_twice() {
+    whole(5, &SidecarOptions { flags: vec!["--copies".into(), "2".into()], ..SidecarOptions::default() });
+}
+
+#[test]
+fn at_real_speed_twenty_kills_of_sidecars_and_one_of_each_collector_change_nothing() {
+    let mut run = Run::start(3, &SidecarOptions::default());
+    run.replay(Speed::REAL, &Kills::random(11, 20, Duration::from_secs(94)).with_each_collector(3));
+    run.finish();
+    let judgement = run.judge();
+    judgement.assert_exact();
+    assert_eq!(judgement.answer.code, 0, "{}", judgement.answer.texts());
+}
+
+#[test]
+fn at_four_times_the_speed_kills_lose_only_what_had_left_the_disk() {
+    with_kills(4.0, 12);
+}
+
+#[test]
+fn at_ten_times_the_speed_kills_lose_only_what_had_left_the_disk() {
+    with_kills(10.0, 13);
+}
+
+fn with_kills(times: f64, seed: u64) {
+    let mut run = Run::start(3, &SidecarOptions::default());
+    run.replay(Speed::times(times).unwrap(), &Kills::random(seed, 20, Duration::from_secs(94)).with_each_collector(3));
+    run.finish();
+    let judgement = run.judge();
+    judgement.assert_nothing_lost_but_what_had_left_the_disk();
+    assert!([0, 2].contains(&judgement.answer.code), "{}", judgement.answer.texts());
+    assert_eq!(judgement.answer.verdicts["integrity"], "pass", "{}", judgement.answer.texts());
+    assert_eq!(judgement.answer.verdicts["authenticity"], "pass", "{}", judgement.answer.texts());
+    assert_eq!(judgement.answer.code == 0, judgement.resumed == 0, "{}", judgement.answer.texts());
+}
+
+#[test]
+fn a_sidecar_that_starts_late_reads_rotated_and_packed_files_first() {
+    let mut run = Run::prepare(2);
+    // At 40 s the rotating container has a `.gz`, a plain rotated file and a live one.
+    run.replay_until(Speed::times(10.0).unwrap(), Duration::from_secs(40));
+    let there = run.files_there();
+    run.start_sidecars(&SidecarOptions::default());
+    run.finish();
+    let judgement = run.judge();
+    assert_eq!(judgement.answer.verdicts["integrity"], "pass", "{}", judgement.answer.texts());
+    for (container, bytes) in there {
+        let found = judgement.lines_of(&container);
+        assert_eq!(found, bytes, "{container}: every line that was on the disk, in its order");
+    }
+}
