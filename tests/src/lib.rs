@@ -4,5 +4,6 @@
 pub mod evidence;
 pub mod kubelet;
 pub mod oracle;
+pub mod printer;
 pub mod trace;
 pub mod world;

@@ -2,14 +2,22 @@
 //! killed, or a `resumed` chain whose missing bytes are exactly those that had left the disk.
 #![expect(clippy::unwrap_used, reason = "a failure is a failed test")]
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use indelible_tests::kubelet::{Kills, Run};
 use indelible_tests::trace::Speed;
 use indelible_tests::world::SidecarOptions;
 
+/// One run at a time: each starts a dozen processes, and a recording at ten times its speed leaves no time to spare.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Without kills every head must be the recorded one, whatever the number of collectors.
 fn whole(collectors: usize, options: &SidecarOptions) {
+    let _alone = alone();
     let mut run = Run::start(collectors, options);
     run.replay(Speed::times(10.0).unwrap(), &Kills::none());
     run.finish();
@@ -36,6 +44,7 @@ fn at_ten_times_the_speed_five_collectors_hold_exactly_the_recorded_heads_twice(
 
 #[test]
 fn at_real_speed_twenty_kills_of_sidecars_and_one_of_each_collector_change_nothing() {
+    let _alone = alone();
     let mut run = Run::start(3, &SidecarOptions::default());
     run.replay(Speed::REAL, &Kills::random(11, 20, Duration::from_secs(94)).with_each_collector(3));
     run.finish();
@@ -55,6 +64,7 @@ fn at_ten_times_the_speed_kills_lose_only_what_had_left_the_disk() {
 }
 
 fn with_kills(times: f64, seed: u64) {
+    let _alone = alone();
     let mut run = Run::start(3, &SidecarOptions::default());
     run.replay(Speed::times(times).unwrap(), &Kills::random(seed, 20, Duration::from_secs(94)).with_each_collector(3));
     run.finish();
@@ -68,6 +78,7 @@ fn with_kills(times: f64, seed: u64) {
 
 #[test]
 fn a_sidecar_that_starts_late_reads_rotated_and_packed_files_first() {
+    let _alone = alone();
     let mut run = Run::prepare(2);
     // At 40 s the rotating container has a `.gz`, a plain rotated file and a live one.
     run.replay_until(Speed::times(10.0).unwrap(), Duration::from_secs(40));
