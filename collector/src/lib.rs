@@ -4,5 +4,6 @@
 //! modules stand in the order of the data's way; `ARCHITECTURE.md` says which are pure decisions and which are edges.
 
 pub mod clock;
+pub mod config;
 pub mod limits;
 pub mod store;

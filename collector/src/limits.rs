@@ -32,3 +32,155 @@ pub const CONFLICTS_PER_CHAIN: u32 = 16;
 pub const REMEMBERED: Duration = Duration::from_secs(3600);
 /// Sessions, and likewise chains, that stay in memory; beyond it those written longest ago are found on disk.
 pub const REMEMBERED_ITEMS: usize = 32_768;
+
+// Tokens and their keys.
+
+/// Issuers of tokens.
+pub const MAX_ISSUERS: usize = 16;
+/// Bytes of a token; beyond it 401.
+pub const MAX_TOKEN_BYTES: usize = 16 << 10;
+/// Bytes of a claim that goes into a leaf; beyond it 401.
+pub const MAX_CLAIM_BYTES: usize = indelible_chain::bytes::MAX_STRING;
+/// Seconds by which the clocks of issuer and collector may differ, where no evidence depends on it.
+pub const TOKEN_LEEWAY_SECONDS: i64 = 60;
+/// Seconds that a token must still live to introduce a session: its leaf must be dated before the token's end.
+pub const TOKEN_MARGIN_SECONDS: i64 = 10;
+/// Seconds after its end in which a token still carries batches of an introduced session.
+pub const LATE_BATCH_SECONDS: i64 = 24 * 3600;
+/// Tokens that are remembered as good; beyond it they are checked again.
+pub const MAX_CACHED_TOKENS: usize = 16_384;
+/// Bytes of a key set; a larger file is refused and the old one stays.
+pub const MAX_JWKS_BYTES: usize = 256 << 10;
+/// Keys of a key set.
+pub const MAX_JWKS_KEYS: usize = 64;
+/// Bytes of the modulus of an RSA key: 2048 bits.
+pub const MIN_RSA_BYTES: usize = 256;
+
+// What pods may introduce.
+
+/// Sessions that one pod may introduce within an hour; beyond it 429.
+pub const MAX_SESSIONS_PER_HOUR: u32 = 60;
+/// Chains that one pod may introduce within a day; beyond it 429.
+pub const MAX_CHAINS_PER_DAY: u32 = 256;
+/// Statements that one pod may send within an hour; beyond it 429.
+pub const MAX_STATEMENTS_PER_HOUR: u32 = 600;
+/// Pods that are counted for these; beyond it 503 for new ones.
+pub const MAX_COUNTED_PODS: usize = 65_536;
+/// Bytes of the list of opted-in namespaces.
+pub const MAX_NAMESPACES_BYTES: usize = 4 << 20;
+/// Opted-in namespaces.
+pub const MAX_NAMESPACES: usize = 16_384;
+/// Namespaces that wait for the list to name them.
+pub const MAX_WAITING_NAMESPACES: usize = 1024;
+/// Seconds for which a namespace that is not in the list is told to come again.
+pub const NAMESPACE_GRACE_SECONDS: i64 = 120;
+
+// Heartbeats and what else is remembered of pods.
+
+/// Sessions whose newest heartbeat is held; beyond it 503 for new ones.
+pub const MAX_HEARD_SESSIONS: usize = 32_768;
+/// Bytes that newest heartbeats take in memory; beyond it 503.
+pub const MAX_HEARD_BYTES: usize = 64 << 20;
+/// Seconds after which a silent session gives way when room is needed.
+pub const HEARD_FOR_SECONDS: i64 = 900;
+/// Seconds for which a session's heartbeat in the log is young enough.
+pub const LIVENESS_SECONDS: i64 = 300;
+/// How often liveness leaves are written.
+pub const LIVENESS_TICK: Duration = Duration::from_mins(1);
+/// Requests that wait for what is remembered of pods; beyond it 503.
+pub const DESK_QUEUE: usize = 1024;
+
+// Files that are read again.
+
+/// How often files are looked at for changes.
+pub const RELOAD_TICK: Duration = Duration::from_secs(1);
+/// Bytes of a certificate chain or key file.
+pub const MAX_PEM_BYTES: usize = 256 << 10;
+/// Certificates of a chain.
+pub const MAX_CERTIFICATES: usize = 16;
+/// Bytes of the pool file.
+pub const MAX_POOL_BYTES: usize = 1 << 20;
+/// Collectors of a pool.
+pub const MAX_POOL_COLLECTORS: usize = 1024;
+
+// The metrics page.
+
+/// Connections to the metrics page; further ones wait.
+pub const MAX_METRICS_CONNECTIONS: usize = 16;
+/// How long a connection to the metrics page may last.
+pub const METRICS_TIMEOUT: Duration = Duration::from_mins(1);
+
+// Connections.
+
+/// Connections; one more is closed at once. Each may hold a window of bytes that were not asked for yet.
+pub const MAX_CONNECTIONS: usize = 4096;
+/// How long a TLS handshake, or the head of a request for metrics, may take.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may be silent, although it is pinged.
+pub const CONNECTION_IDLE: Duration = Duration::from_secs(75);
+/// How often a silent peer is pinged.
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
+/// How long a ping may be unanswered.
+pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Bytes that a peer may send on one stream before they are taken.
+pub const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+/// Bytes that a peer may send on one connection before they are taken.
+pub const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+/// Bytes of an HTTP/2 frame.
+pub const H2_FRAME_BYTES: u32 = 256 << 10;
+/// Requests at a time on one connection; further ones wait.
+pub const MAX_STREAMS_PER_CONNECTION: u32 = 128;
+/// Bytes of a request's head: a token and what stands round it.
+pub const MAX_HEADER_BYTES: u32 = 24 << 10;
+/// Bytes of an answer that wait in one stream for a peer to take them.
+pub const MAX_SEND_BUFFER_BYTES: usize = 256 << 10;
+/// Pause after a connection could not be accepted.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long requests in flight may take when the collector ends.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
+
+// Requests.
+
+/// Bytes of request bodies that are held at a time, for all; beyond it 503.
+pub const MAX_BODY_BYTES_IN_FLIGHT: usize = 128 << 20;
+/// Requests of one pod in flight; beyond it 429.
+pub const MAX_POD_REQUESTS: usize = 64;
+/// How long a body may take to come in; beyond it 408.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of a query.
+pub const MAX_QUERY_BYTES: usize = 4096;
+/// Bytes of `PUT /v1/sessions`: a key, nine strings of the greatest length, a time.
+pub const MAX_SESSION_BODY_BYTES: usize = 1 + 32 + 9 * (2 + 1024) + 8;
+/// Bytes of `PUT /v1/chains`: an id and a genesis with six strings of the greatest length.
+pub const MAX_CHAIN_BODY_BYTES: usize = 32 + 2 + 6 * (2 + 1024) + 8;
+/// Bytes of `POST /v1/batches`: a commitment and a stored body.
+pub const MAX_BATCH_BODY_BYTES: usize =
+    indelible_chain::batch::COMMITMENT_BYTES + 5 + indelible_chain::frame::MAX_STORED_BYTES;
+/// Bytes of `POST /v1/heartbeats`: all heads and all receipts that one may have.
+pub const MAX_HEARTBEAT_BYTES: usize = 73
+    + 2
+    + indelible_chain::heartbeat::MAX_HEADS * 72
+    + 2
+    + indelible_chain::heartbeat::MAX_RECEIPTS * (2 + 1024 + indelible_chain::receipt::KEPT_RECEIPT_BYTES)
+    + 64;
+/// Bytes of `POST /v1/statements`: a kind, the longest JSON, a key's id, a signature.
+pub const MAX_STATEMENT_BODY_BYTES: usize = 2 + 4 + indelible_chain::statement::MAX_STATEMENT_BYTES + 4 + 64;
+
+// Answers.
+
+/// Items of a list; a client goes on with `after`.
+pub const MAX_LISTED: usize = 1000;
+/// Answers that are streamed or put together from disk at a time; beyond it 503.
+pub const MAX_STREAMS_OUT: usize = 64;
+/// Readers that wait for new leaves; beyond it 503.
+pub const MAX_WAITING_READERS: usize = 1024;
+/// The longest `wait`.
+pub const MAX_WAIT: Duration = Duration::from_secs(30);
+/// Bytes of an answer of frames; a client goes on from the index after the last one.
+pub const MAX_STREAM_BYTES: usize = 64 << 20;
+/// Bytes that are read at a time for an answer of frames.
+pub const STREAM_PIECE_BYTES: usize = 256 << 10;
+/// How long a client may leave a piece untaken.
+pub const STREAM_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long the seal may take when the collector ends.
+pub const SEAL_TIMEOUT: Duration = Duration::from_secs(20);

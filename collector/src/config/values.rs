@@ -1,0 +1,76 @@
+//! How flags are written: sizes (`256Ki`, `64Mi`), durations (`250ms`, `1h30m`), origins.
+//!
+//! Owns the syntax only; what a value may be used for is [`super`]'s business. A text that is refused is refused
+//! with the forms that are accepted.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+/// Reads a size in bytes: a whole number with an optional `Ki`, `Mi` or `Gi`.
+pub fn size(text: &str) -> Result<u64, String> {
+    const FORM: &str = "write a whole number of bytes with Ki, Mi or Gi behind it, as 64Mi";
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let shift = match unit {
+        "" => 0,
+        "Ki" => 10,
+        "Mi" => 20,
+        "Gi" => 30,
+        _ => return Err(FORM.into()),
+    };
+    let number: u64 = digits.parse().map_err(|_| FORM)?;
+    number.checked_mul(1 << shift).ok_or_else(|| FORM.into())
+}
+
+/// Reads a duration above zero, as `250ms` or `1h30m`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    const FORM: &str = "write a duration above zero with its unit, as 250ms, 1s or 1h30m";
+    let signed: SignedDuration = text.parse().map_err(|_| FORM)?;
+    let duration = Duration::try_from(signed).map_err(|_| FORM)?;
+    if duration.is_zero() { Err(FORM.into()) } else { Ok(duration) }
+}
+
+/// Reads a log's name without its fingerprint: what a signed note can carry as a key's name.
+pub fn origin(text: &str) -> Result<String, String> {
+    const LONGEST: usize = 512;
+    if text.is_empty() || text.len() > LONGEST || text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '+')
+    {
+        return Err(format!("write 1 to {LONGEST} bytes without spaces, control characters or '+', as demo/c0"));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_binary_units_or_none() {
+        assert_eq!(size("0"), Ok(0));
+        assert_eq!(size("4096"), Ok(4096));
+        assert_eq!(size("256Ki"), Ok(256 << 10));
+        assert_eq!(size("64Mi"), Ok(64 << 20));
+        assert_eq!(size("3Gi"), Ok(3 << 30));
+        for text in ["", "Mi", "64M", "64MB", "64 Mi", "-1", "1.5Mi", "64mi", "18446744073709551615Ki"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_have_a_unit_and_are_above_zero() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("1s"), Ok(Duration::from_secs(1)));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_mins(90)));
+        for text in ["", "5", "0s", "-1s", "1 fortnight"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn origins_fit_a_signed_note() {
+        assert_eq!(origin("demo/c0"), Ok("demo/c0".to_owned()));
+        for text in ["", "a b", "a+b", "a\nb"] {
+            assert!(origin(text).is_err(), "{text:?}");
+        }
+    }
+}
