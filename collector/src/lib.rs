@@ -7,3 +7,6 @@ pub mod clock;
 pub mod config;
 pub mod limits;
 pub mod store;
+#[cfg(test)]
+mod testing;
+pub mod token;
