@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod ingest;
 pub mod limits;
 pub mod store;
 #[cfg(test)]

@@ -2,3 +2,6 @@
 
 #[path = "../tests/support/issuer.rs"]
 pub mod issuer;
+
+#[path = "../tests/support/sidecar.rs"]
+pub mod sidecar;
