@@ -5,8 +5,14 @@
 
 pub mod clock;
 pub mod config;
+pub mod desk;
+pub mod heartbeats;
+pub mod http;
 pub mod ingest;
 pub mod limits;
+pub mod metrics;
+pub mod reload;
+pub mod run;
 pub mod store;
 #[cfg(test)]
 mod testing;

@@ -1,2 +1,45 @@
-//! Wiring only.
-fn main() {}
+//! `indelible-collector`: wires the modules together, and ends in order.
+//!
+//! Everything that can be wrong is looked at before anything is served, and said in one line with exit 2. After that
+//! the process ends for one of three reasons: it was told to (exit 0, the log sealed), told twice (at once), or its
+//! store has stopped (exit 1 within a second, recovered at the next start).
+
+use std::process::ExitCode;
+
+use indelible_collector::config::{self, ConfigError, Task};
+use indelible_collector::run::{self, Ended};
+
+fn main() -> ExitCode {
+    let task = match config::read(std::env::args_os()) {
+        Ok(task) => task,
+        Err(ConfigError::Told(text)) => {
+            print!("{text}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error @ ConfigError::Refused(_)) => return refuse(&error),
+    };
+    let done = match task {
+        Task::Init { data, origin } => return init(&data, origin),
+        Task::Serve(config) => run::serve(*config),
+    };
+    match done {
+        Ok(Ended::Told) => ExitCode::SUCCESS,
+        Ok(Ended::Stopped) => ExitCode::FAILURE,
+        Err(error) => refuse(&error),
+    }
+}
+
+fn init(data: &std::path::Path, origin: String) -> ExitCode {
+    match run::init(data, origin) {
+        Ok((vkey, uri)) => {
+            println!("{vkey}\nURI:{uri}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => refuse(&error),
+    }
+}
+
+fn refuse(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("indelible-collector: {error}");
+    ExitCode::from(2)
+}

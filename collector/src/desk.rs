@@ -1,0 +1,146 @@
+//! The desk: the one owner of what the collector remembers about pods beside its log.
+//!
+//! A task that owns [`Heartbeats`], [`Quota`] and [`OptIn`]: requests send it a question over a bounded channel and
+//! wait for the answer, and once a minute it writes the liveness leaves. It awaits in one place and decides in pure
+//! ones. When the channel is full the request is told to come again; when the task is gone the collector is ending.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use indelible_chain::id::{SessionId, Time};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
+
+use crate::clock::Clock;
+use crate::heartbeats::{Covered, Heartbeats, NoteError};
+use crate::ingest::{CheckedHeartbeat, Introduced, NamespaceList, OptIn, Quota, Refusal};
+use crate::limits::{DESK_QUEUE, LIVENESS_TICK};
+use crate::metrics::Metrics;
+use crate::store::{Append, Store};
+
+/// Asks the desk.
+#[derive(Debug, Clone)]
+pub struct Desk(mpsc::Sender<Question>);
+
+/// The desk does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{DESK_QUEUE} requests wait for what is known of pods, which is the limit; try again")]
+pub struct Unanswered;
+
+#[derive(Debug)]
+enum Question {
+    MayWrite { list: Arc<NamespaceList>, namespace: String, answer: oneshot::Sender<Result<(), Refusal>> },
+    Introduce { pod_uid: String, what: Introduced, answer: oneshot::Sender<Result<(), Refusal>> },
+    Note { heartbeat: Box<CheckedHeartbeat>, answer: oneshot::Sender<Result<(), NoteError>> },
+    Coverage { since: Time, after: Option<SessionId>, limit: usize, answer: oneshot::Sender<Vec<Covered>> },
+}
+
+struct State {
+    heartbeats: Heartbeats,
+    quota: Quota,
+    opt_in: OptIn,
+}
+
+impl Desk {
+    /// Starts the task; it ends when the last [`Desk`] is dropped.
+    pub fn start(store: Arc<Store>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+        let (sender, questions) = mpsc::channel(DESK_QUEUE);
+        tokio::spawn(serve(questions, store, clock, metrics));
+        Self(sender)
+    }
+
+    /// Whether a namespace that is not in the list may write.
+    pub async fn may_write(
+        &self,
+        list: Arc<NamespaceList>,
+        namespace: String,
+    ) -> Result<Result<(), Refusal>, Unanswered> {
+        self.ask(|answer| Question::MayWrite { list, namespace, answer }).await
+    }
+
+    /// Counts something that a pod introduces, or refuses it.
+    pub async fn introduce(&self, pod_uid: String, what: Introduced) -> Result<Result<(), Refusal>, Unanswered> {
+        self.ask(|answer| Question::Introduce { pod_uid, what, answer }).await
+    }
+
+    /// Takes note of a heartbeat.
+    pub async fn note(&self, heartbeat: CheckedHeartbeat) -> Result<Result<(), NoteError>, Unanswered> {
+        self.ask(|answer| Question::Note { heartbeat: Box::new(heartbeat), answer }).await
+    }
+
+    /// Who is alive.
+    pub async fn coverage(
+        &self,
+        since: Time,
+        after: Option<SessionId>,
+        limit: usize,
+    ) -> Result<Vec<Covered>, Unanswered> {
+        self.ask(|answer| Question::Coverage { since, after, limit, answer }).await
+    }
+
+    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Result<T, Unanswered> {
+        let (answer, answered) = oneshot::channel();
+        self.0.try_send(question(answer)).map_err(|_| Unanswered)?;
+        answered.await.map_err(|_| Unanswered)
+    }
+}
+
+async fn serve(
+    mut questions: mpsc::Receiver<Question>,
+    store: Arc<Store>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+) {
+    let mut state = State { heartbeats: Heartbeats::default(), quota: Quota::default(), opt_in: OptIn::default() };
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + LIVENESS_TICK, LIVENESS_TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            question = questions.recv() => match question {
+                Some(question) => state.answer(question, clock.now()),
+                None => return,
+            },
+            _ = ticks.tick() => state.write_liveness(&store, &*clock).await,
+        }
+        metrics.sessions_heard.set(i64::try_from(state.heartbeats.len()).unwrap_or(i64::MAX));
+    }
+}
+
+impl State {
+    fn answer(&mut self, question: Question, now: Time) {
+        // Who asked may have gone away meanwhile: then nobody misses the answer.
+        match question {
+            Question::MayWrite { list, namespace, answer } => {
+                let _ = answer.send(self.opt_in.check(Some(&list), &namespace, now));
+            }
+            Question::Introduce { pod_uid, what, answer } => {
+                let _ = answer.send(self.quota.take(&pod_uid, what, now));
+            }
+            Question::Note { heartbeat, answer } => {
+                let _ = answer.send(self.heartbeats.note(*heartbeat, now));
+            }
+            Question::Coverage { since, after, limit, answer } => {
+                let _ = answer.send(self.heartbeats.coverage(since, after, limit));
+            }
+        }
+    }
+
+    /// Appends the liveness leaves that are due. What could not be appended is due again a minute later; a crash here
+    /// loses heartbeats that nobody was given a receipt for, and the sessions' next ones take their place.
+    async fn write_liveness(&mut self, store: &Store, clock: &dyn Clock) {
+        for group in self.heartbeats.due(clock.now()) {
+            let sessions: Vec<SessionId> = group.iter().map(|(id, _)| *id).collect();
+            match tokio::time::timeout(Duration::from_secs(30), store.append(Append::Liveness(group))).await {
+                Ok(Ok(appended)) => self.heartbeats.logged(sessions, appended.get().received_at),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, sessions = sessions.len(), "cannot append a liveness leaf, will try again");
+                    return;
+                }
+                Err(_) => {
+                    tracing::warn!(sessions = sessions.len(), "a liveness leaf was not durable within 30 s");
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Who may call what: pods write, readers read, and either may see what names nobody.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, Request, header};
+
+use super::gate::PodPlace;
+use super::{App, Problem};
+use crate::config::Readers;
+use crate::token::{PodToken, Use};
+
+/// Where a reader's token stands: a proxy of the API server removes `Authorization`.
+const READER_TOKEN: HeaderName = HeaderName::from_static("indelible-token");
+
+/// A pod that may write, and its place among its own requests.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) pod: Arc<PodToken>,
+    /// The compact JWT.
+    pub(super) token: String,
+    _place: PodPlace,
+}
+
+/// Knows the pod that writes, and whether it may: before a byte of the body is read.
+pub(super) async fn writer<B>(app: &App, request: &Request<B>, how: Use) -> Result<Writer, Problem> {
+    let token = bearer(request.headers())?;
+    let pod = app.tokens.pod(token, how, app.clock.now())?;
+    let place = app.gate.pod(&pod.pod_uid)?;
+    if let Some(list) = &app.namespaces {
+        let list = Arc::clone(&list.borrow());
+        if !list.contains(&pod.namespace) {
+            app.desk.may_write(list, pod.namespace.clone()).await??;
+        }
+    }
+    Ok(Writer { pod, token: token.to_owned(), _place: place })
+}
+
+/// Whether the caller may read records, and what names pods and nodes.
+pub(super) fn reader<B>(app: &App, request: &Request<B>) -> Result<(), Problem> {
+    if app.readers == Readers::None {
+        return Ok(());
+    }
+    let Some(token) = request.headers().get(READER_TOKEN) else {
+        let detail = "a reader's token is needed in the header Indelible-Token, with the reader audience";
+        return Err(Problem::unauthorized("no-token", detail));
+    };
+    Ok(app.tokens.reader(text(token)?, app.clock.now())?)
+}
+
+/// Whether the caller may see what names nobody: any valid token of either kind will do.
+pub(super) fn anyone<B>(app: &App, request: &Request<B>) -> Result<(), Problem> {
+    if app.readers == Readers::None || request.headers().contains_key(READER_TOKEN) {
+        return reader(app, request);
+    }
+    app.tokens.pod(bearer(request.headers())?, Use::Other, app.clock.now())?;
+    Ok(())
+}
+
+fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else {
+        return Err(Problem::unauthorized("no-token", "a pod's token is needed: Authorization: Bearer <token>"));
+    };
+    let value = text(value)?;
+    match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim()),
+        _ => Err(Problem::unauthorized("no-token", "the header must be Authorization: Bearer <token>")),
+    }
+}
+
+fn text(value: &http::HeaderValue) -> Result<&str, Problem> {
+    value.to_str().map_err(|_| Problem::unauthorized("token", "the token has bytes that no token has"))
+}

@@ -1,0 +1,138 @@
+//! Bodies: requests are read with a bound, a deadline and a share of the memory for all; answers are whole or streamed.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Request, StatusCode, header};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::sync::mpsc;
+
+use super::gate::{BodyShare, Gate};
+use super::{INDELIBLE, Problem};
+use crate::limits::BODY_TIMEOUT;
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(super) enum AnswerBody {
+    Whole(Option<Bytes>),
+    /// Ends when the sender is dropped. A sender that fails says so, and the stream is reset.
+    Streamed(mpsc::Receiver<Result<Bytes, StreamError>>),
+}
+
+/// What was being streamed cannot be read to its end.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the answer cannot be completed: {0}")]
+pub(super) struct StreamError(pub(super) String);
+
+impl From<Bytes> for AnswerBody {
+    fn from(bytes: Bytes) -> Self {
+        Self::Whole((!bytes.is_empty()).then_some(bytes))
+    }
+}
+
+impl From<Vec<u8>> for AnswerBody {
+    fn from(bytes: Vec<u8>) -> Self {
+        Bytes::from(bytes).into()
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = StreamError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Streamed(chunks) => chunks.poll_recv(cx).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Streamed(_) => SizeHint::default(),
+        }
+    }
+}
+
+// An answer that cannot fail is also one.
+impl From<Infallible> for StreamError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+/// A request's body with the share of memory that it takes, which is given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub(super) bytes: Bytes,
+    _share: BodyShare,
+}
+
+/// Reads a body of at most `limit` bytes.
+pub(super) async fn read(gate: &Gate, request: Request<Incoming>, limit: usize) -> Result<Received, Problem> {
+    let (parts, body) = request.into_parts();
+    check_kind(&parts.headers)?;
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large(limit));
+    }
+    match tokio::time::timeout(BODY_TIMEOUT, collect(gate, body, limit)).await {
+        Ok(received) => received,
+        Err(_) => Err(Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "slow-body",
+            format!("the body was not complete within {} s, which is the limit", BODY_TIMEOUT.as_secs()),
+        )),
+    }
+}
+
+async fn collect(gate: &Gate, mut body: Incoming, limit: usize) -> Result<Received, Problem> {
+    let mut share = gate.body_share();
+    let expected = usize::try_from(body.size_hint().lower()).unwrap_or(limit).min(limit);
+    let mut whole: Option<Bytes> = None;
+    let mut joined = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Problem::malformed(format!("the body broke off: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        let before = whole.as_ref().map_or(0, Bytes::len) + joined.len();
+        if before + data.len() > limit {
+            return Err(too_large(limit));
+        }
+        // Memory is taken for bytes that are there, never for bytes that were only announced.
+        share.grow(data.len())?;
+        if before == 0 && data.len() >= expected {
+            // The usual case, a body that came in one frame, is not copied.
+            whole = Some(data);
+            continue;
+        }
+        if let Some(first) = whole.take() {
+            joined.extend_from_slice(&first);
+        }
+        joined.extend_from_slice(&data);
+    }
+    Ok(Received { bytes: whole.unwrap_or_else(|| joined.freeze()), _share: share })
+}
+
+fn check_kind(headers: &HeaderMap) -> Result<(), Problem> {
+    match headers.get(header::CONTENT_TYPE) {
+        None => Ok(()),
+        Some(kind) if *kind == INDELIBLE => Ok(()),
+        Some(_) => Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "media-type",
+            "bodies are application/vnd.indelible.v1",
+        )),
+    }
+}
+
+fn too_large(limit: usize) -> Problem {
+    let detail = format!("the body is over the limit of {limit} bytes for this call");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
+}

@@ -1,0 +1,158 @@
+//! The rows of the interface that stream leaves with their bodies: `/v1/frames` and a chain's batches.
+//!
+//! An answer ends after a bounded number of bytes, at the end of what is durable, or at `to`, which is excluded; a
+//! client goes on from the index after the last one it got. Memory is bounded whatever the client does: a piece is read
+//! when the one before it was taken.
+//! The JWT of a session is given out once it has expired, never before: until then its codec says so.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use indelible_chain::frame::WireFrame;
+use indelible_chain::id::{ChainId, LeafIndex, Seq, Time};
+use indelible_chain::leaf::Leaf;
+use indelible_chain::stored::{Codec, Stored};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use super::body::{AnswerBody, StreamError};
+use super::read::{Query, blocking};
+use super::{Answer, App, INDELIBLE, Problem, access, ok};
+use crate::clock::Clock;
+use crate::limits::{MAX_STREAM_BYTES, MAX_WAIT, STREAM_PIECE_BYTES, STREAM_TIMEOUT};
+use crate::store::{FrameReader, ReadError};
+
+/// `GET /v1/frames?from=<index>&to=<index>&wait=30s`.
+pub(super) async fn frames<B>(app: &Arc<App>, request: &Request<B>) -> Answer {
+    access::reader(app, request)?;
+    let query = Query::of(request, &["from", "to", "wait"])?;
+    let from: u64 = query.parsed("from", "a leaf's index")?.unwrap_or(0);
+    let to: u64 = query.parsed("to", "a leaf's index")?.unwrap_or(u64::MAX);
+    let wait = match query.text("wait")? {
+        Some(text) => crate::config::duration(text).map_err(|form| Problem::malformed(format!("wait: {form}")))?,
+        None => Duration::ZERO,
+    };
+    if from < to {
+        wait_for_leaf(app, from, wait.min(MAX_WAIT)).await?;
+    }
+    let permit = app.gate.stream()?;
+    let reader = app.store.frames(LeafIndex::new(from), LeafIndex::new(to));
+    Ok(ok(INDELIBLE, stream(reader, Arc::clone(&app.clock), permit).await?))
+}
+
+/// `GET /v1/chains/{chain_id}/batches?from=&to=`: those with a record in `[from, to)`.
+pub(super) async fn batches<B>(app: &Arc<App>, id: &str, request: &Request<B>) -> Answer {
+    access::reader(app, request)?;
+    let id: ChainId = id.parse().map_err(|_| Problem::malformed("a chain's id is 64 lower-case hex digits"))?;
+    let query = Query::of(request, &["from", "to"])?;
+    let from = Seq::new(query.parsed("from", "a position")?.unwrap_or(0));
+    let to = Seq::new(query.parsed("to", "a position")?.unwrap_or(u64::MAX));
+    let permit = app.gate.stream()?;
+    let store = Arc::clone(&app.store);
+    let reader = blocking(move || {
+        let known = store.chain(id)?.is_some();
+        Ok::<_, ReadError>(known.then(|| store.batches(id, from, to)))
+    });
+    match reader.await?? {
+        Some(reader) => Ok(ok(INDELIBLE, stream(reader, Arc::clone(&app.clock), permit).await?)),
+        None => Err(Problem::not_found(format!("chain {id} is not in this log"))),
+    }
+}
+
+/// Waits until leaf `index` is durable, the time is over, or the collector ends.
+async fn wait_for_leaf(app: &App, index: u64, wait: Duration) -> Result<(), Problem> {
+    let mut size = app.store.size();
+    if wait.is_zero() || *size.borrow() > index {
+        return Ok(());
+    }
+    let _waiting = app.gate.wait()?;
+    let mut draining = app.draining.clone();
+    tokio::select! {
+        _ = size.wait_for(|size| *size > index) => {}
+        _ = draining.wait_for(|draining| *draining) => {}
+        () = tokio::time::sleep(wait) => {}
+    }
+    Ok(())
+}
+
+/// Streams what a reader gives. The first piece is read before there is an answer, so that what cannot be read at all
+/// is an error and not an answer that breaks off.
+async fn stream(
+    reader: FrameReader,
+    clock: Arc<dyn Clock>,
+    permit: OwnedSemaphorePermit,
+) -> Result<AnswerBody, Problem> {
+    let mut pieces = Pieces { reader, clock, left: MAX_STREAM_BYTES, ended: false };
+    let first;
+    (pieces, first) = next_piece(pieces).await?;
+    let first = first?;
+    if pieces.ended {
+        return Ok(first.into());
+    }
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let _permit = permit;
+        let mut piece = Ok(first);
+        loop {
+            let failed = piece.is_err();
+            // A client that takes nothing for so long, or is gone, gets no more.
+            match tokio::time::timeout(STREAM_TIMEOUT, sender.send(piece)).await {
+                Ok(Ok(())) if !failed && !pieces.ended => {}
+                _ => return,
+            }
+            match next_piece(pieces).await {
+                Ok((rest, next)) => {
+                    pieces = rest;
+                    piece = next.map_err(|error| StreamError(error.to_string()));
+                }
+                Err(_) => return,
+            }
+        }
+    });
+    Ok(AnswerBody::Streamed(receiver))
+}
+
+struct Pieces {
+    reader: FrameReader,
+    clock: Arc<dyn Clock>,
+    left: usize,
+    ended: bool,
+}
+
+async fn next_piece(mut pieces: Pieces) -> Result<(Pieces, Result<Bytes, ReadError>), Problem> {
+    blocking(move || {
+        let piece = pieces.read();
+        (pieces, piece)
+    })
+    .await
+}
+
+impl Pieces {
+    fn read(&mut self) -> Result<Bytes, ReadError> {
+        let now = self.clock.now();
+        let mut piece = Vec::new();
+        while piece.len() < STREAM_PIECE_BYTES {
+            let Some(frame) = self.reader.next_frame()? else {
+                self.ended = true;
+                return Ok(piece.into());
+            };
+            given_out(frame, now).encode_into(&mut piece);
+        }
+        self.left = self.left.saturating_sub(piece.len());
+        self.ended = self.left == 0;
+        Ok(piece.into())
+    }
+}
+
+/// The frame as a reader gets it: without a JWT that is still good for something.
+fn given_out(frame: WireFrame<'_>, now: Time) -> WireFrame<'_> {
+    const SESSION: u8 = 1;
+    if frame.leaf.get(1) != Some(&SESSION) {
+        return frame;
+    }
+    match Leaf::decode(frame.leaf) {
+        Ok(Leaf::Session { attested, .. }) if attested.token_expires < now => frame,
+        _ => WireFrame { body: Stored { codec: Codec::Withheld, bytes: &[] }, ..frame },
+    }
+}

@@ -1,0 +1,137 @@
+//! The server: sockets, TLS, HTTP/2 connections, and their end.
+//!
+//! Every connection is bounded in what it may hold and in how long it may be silent, and their number is bounded too:
+//! one more is closed at once. At the end no new connection is taken, each is told to go away, requests in flight are
+//! answered, and what is not done by the deadline is cut off.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+
+use super::idle::IdleTimeout;
+use super::{App, answer};
+use crate::limits::{
+    ACCEPT_PAUSE, CONNECTION_IDLE, CONNECTION_WINDOW_BYTES, DRAIN_TIMEOUT, H2_FRAME_BYTES, HANDSHAKE_TIMEOUT,
+    KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_SEND_BUFFER_BYTES,
+    MAX_STREAMS_PER_CONNECTION, STREAM_WINDOW_BYTES,
+};
+
+/// A server that is bound and not yet serving.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+/// How a server ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// Every request that had begun was answered.
+    Whole,
+    /// Some connections were cut off at the deadline.
+    CutOff,
+}
+
+impl Server {
+    /// Binds an address.
+    pub async fn bind(address: SocketAddr) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        Ok(Self { address: listener.local_addr()?, listener })
+    }
+
+    /// The address that was bound.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The socket, for another protocol.
+    pub fn into_listener(self) -> TcpListener {
+        self.listener
+    }
+
+    /// Serves until `app.draining` says so, and then until every request in flight is answered or the deadline is over.
+    pub async fn serve(self, app: Arc<App>, tls: Arc<rustls::ServerConfig>) -> Drained {
+        let graceful = GracefulShutdown::new();
+        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let acceptor = TlsAcceptor::from(tls);
+        let mut draining = app.draining.clone();
+        let cut_off = watch::channel(false).0;
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                _ = draining.wait_for(|draining| *draining) => break,
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of descriptors, mostly: those that are open go on, and some will close.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+                app.metrics.refused_connections.inc();
+                continue;
+            };
+            let (app, acceptor, watcher) = (Arc::clone(&app), acceptor.clone(), graceful.watcher());
+            let mut end = cut_off.subscribe();
+            tokio::spawn(async move {
+                app.metrics.connections.inc();
+                tokio::select! {
+                    () = connection(&app, &acceptor, stream, watcher) => {}
+                    _ = end.wait_for(|end| *end) => {}
+                }
+                app.metrics.connections.dec();
+                drop(slot);
+            });
+        }
+        // New connections are refused from here on: the socket is closed.
+        drop(self.listener);
+        let whole = tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_ok();
+        cut_off.send_replace(true);
+        if whole { Drained::Whole } else { Drained::CutOff }
+    }
+}
+
+async fn connection(app: &Arc<App>, acceptor: &TlsAcceptor, stream: TcpStream, watcher: Watcher) {
+    // Receipts are small and waited for.
+    let _ = stream.set_nodelay(true);
+    let stream = IdleTimeout::new(stream, CONNECTION_IDLE);
+    let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        failed => {
+            app.metrics.refused_connections.inc();
+            if let Ok(Err(error)) = failed {
+                tracing::debug!(%error, "a TLS handshake has failed");
+            }
+            return;
+        }
+    };
+    let service = service_fn(|request| {
+        let app = Arc::clone(app);
+        async move { Ok::<_, Infallible>(answer(app, request).await) }
+    });
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(H2_FRAME_BYTES)
+        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
+        .max_header_list_size(MAX_HEADER_BYTES)
+        .max_send_buf_size(MAX_SEND_BUFFER_BYTES)
+        .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%error, "a connection has ended");
+    }
+}

@@ -1,0 +1,147 @@
+//! The rows of the interface that write.
+//!
+//! Each is the same five steps: who speaks, read the body, judge it ([`crate::ingest`]), append it, answer with the
+//! receipt of what is durable. A receipt exists only for a [`Durable`], so no answer is earlier than the disk.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use indelible_chain::stored::Packer;
+
+use super::access::writer;
+use super::body::{self, AnswerBody};
+use super::{Answer, App, INDELIBLE, Problem, ok};
+use crate::ingest::{self, Introduced};
+use crate::limits::{
+    MAX_BATCH_BODY_BYTES, MAX_CHAIN_BODY_BYTES, MAX_HEARTBEAT_BYTES, MAX_SESSION_BODY_BYTES, MAX_STATEMENT_BODY_BYTES,
+};
+use crate::metrics::{BatchOutcome, LeafType};
+use crate::store::{Append, Appended, Durable};
+use crate::token::Use;
+
+const CONFLICT: HeaderName = HeaderName::from_static("indelible-conflict");
+
+thread_local! {
+    // One for each worker thread: unpacking does not allocate anew for each batch.
+    static PACKER: RefCell<Option<Packer>> = const { RefCell::new(None) };
+}
+
+/// `PUT /v1/sessions/{session_id}`: 201 new, 200 known.
+pub(super) async fn session(app: &Arc<App>, id: &str, request: Request<Incoming>) -> Answer {
+    let writer = writer(app, &request, Use::Introduce).await?;
+    let id = id.parse().map_err(|_| Problem::malformed("a session's id is 64 lower-case hex digits"))?;
+    let body = body::read(&app.gate, request, MAX_SESSION_BODY_BYTES).await?;
+    let (session, attested) = ingest::session(id, &body.bytes, &writer.pod, &app.cluster_uid)?;
+    if app.store.session(id)?.is_none() {
+        app.desk.introduce(writer.pod.pod_uid.clone(), Introduced::Session).await??;
+    }
+    let item = Append::Session { session, attested, token: Bytes::from(writer.token.clone()) };
+    let durable = append(app, item, LeafType::Session).await?;
+    Ok(introduced(app, &durable))
+}
+
+/// `PUT /v1/chains/{chain_id}`: 201 new, 200 known.
+pub(super) async fn chain(app: &Arc<App>, id: &str, request: Request<Incoming>) -> Answer {
+    let writer = writer(app, &request, Use::Other).await?;
+    let id = id.parse().map_err(|_| Problem::malformed("a chain's id is 64 lower-case hex digits"))?;
+    let body = body::read(&app.gate, request, MAX_CHAIN_BODY_BYTES).await?;
+    let (genesis, session) = ingest::chain(id, &body.bytes, &writer.pod, &*app.store)?;
+    if app.store.chain(id)?.is_none() {
+        app.desk.introduce(writer.pod.pod_uid.clone(), Introduced::Chain).await??;
+    }
+    let durable = append(app, Append::Genesis { genesis, session }, LeafType::Genesis).await?;
+    Ok(introduced(app, &durable))
+}
+
+/// `POST /v1/batches`: 200, also for one that is known or contradicts.
+pub(super) async fn batch(app: &Arc<App>, request: Request<Incoming>) -> Answer {
+    let answered = try_batch(app, request).await;
+    if answered.is_err() {
+        app.metrics.batch(BatchOutcome::Refused);
+    }
+    answered
+}
+
+async fn try_batch(app: &Arc<App>, request: Request<Incoming>) -> Answer {
+    let writer = writer(app, &request, Use::Batch).await?;
+    let body = body::read(&app.gate, request, MAX_BATCH_BODY_BYTES).await?;
+    let checked = with_packer(|packer| ingest::batch(&body.bytes, &writer.pod, &*app.store, packer))??;
+    let records = checked.commitment().count;
+    let durable = append(app, Append::Batch(checked), LeafType::Batch).await?;
+    let Appended { fresh, conflict, .. } = *durable.get();
+    if fresh {
+        app.metrics.appended_records.inc_by(records.into());
+        app.metrics.appended_bytes.inc_by(body.bytes.len() as u64);
+    }
+    app.metrics.batch(match (conflict, fresh) {
+        (Some(_), _) => BatchOutcome::Conflict,
+        (None, true) => BatchOutcome::Stored,
+        (None, false) => BatchOutcome::Known,
+    });
+    let mut answer = receipt(app, &durable);
+    if let Some(other) = conflict {
+        answer.headers_mut().insert(CONFLICT, HeaderValue::from(other.get()));
+    }
+    Ok(answer)
+}
+
+/// `POST /v1/heartbeats`: 204, noted for coverage and for a later liveness leaf.
+pub(super) async fn heartbeat(app: &Arc<App>, request: Request<Incoming>) -> Answer {
+    let writer = writer(app, &request, Use::Other).await?;
+    let body = body::read(&app.gate, request, MAX_HEARTBEAT_BYTES).await?;
+    let heartbeat = ingest::heartbeat(&body.bytes, &writer.pod, &*app.store)?;
+    app.desk.note(heartbeat).await??;
+    app.metrics.heartbeats.inc();
+    let mut answer = Response::new(AnswerBody::from(Bytes::new()));
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    Ok(answer)
+}
+
+/// `POST /v1/statements`: 200.
+pub(super) async fn statement(app: &Arc<App>, request: Request<Incoming>) -> Answer {
+    let writer = writer(app, &request, Use::Other).await?;
+    let body = body::read(&app.gate, request, MAX_STATEMENT_BODY_BYTES).await?;
+    let signed = ingest::statement(&body.bytes)?;
+    app.desk.introduce(writer.pod.pod_uid.clone(), Introduced::Statement).await??;
+    let durable = append(app, Append::Authority(signed), LeafType::Authority).await?;
+    Ok(receipt(app, &durable))
+}
+
+/// Appends an item, and waits until it is durable. A client that goes away meanwhile finds its leaf when it asks again.
+async fn append(app: &Arc<App>, item: Append, leaf: LeafType) -> Result<Durable<Appended>, Problem> {
+    let since = tokio::time::Instant::now();
+    let durable = app.store.append(item).await?;
+    app.metrics.append_seconds.observe(since.elapsed().as_secs_f64());
+    if durable.get().fresh {
+        app.metrics.appended(leaf);
+    }
+    Ok(durable)
+}
+
+fn with_packer<T>(work: impl FnOnce(&mut Packer) -> T) -> Result<T, Problem> {
+    PACKER.with_borrow_mut(|packer| {
+        let packer = match packer {
+            Some(packer) => packer,
+            None => packer.insert(Packer::new().map_err(|error| {
+                let detail = format!("there is no memory to unpack bodies: {error}");
+                Problem::overloaded(StatusCode::SERVICE_UNAVAILABLE, detail)
+            })?),
+        };
+        Ok(work(packer))
+    })
+}
+
+fn receipt(app: &App, durable: &Durable<Appended>) -> Response<AnswerBody> {
+    ok(INDELIBLE, durable.receipt(app.store.identity()).encode().to_vec())
+}
+
+fn introduced(app: &App, durable: &Durable<Appended>) -> Response<AnswerBody> {
+    let mut answer = receipt(app, durable);
+    if durable.get().fresh {
+        *answer.status_mut() = StatusCode::CREATED;
+    }
+    answer
+}

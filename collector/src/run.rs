@@ -1,0 +1,242 @@
+//! A collector's life: what is opened in which order, and how it ends.
+//!
+//! Files are read and addresses bound before the log is opened, so that a wrong flag changes nothing on the volume.
+//! The end is: not ready, no new connection, requests in flight answered, the log sealed, its last checkpoint signed.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, SOFTWARE};
+use crate::desk::Desk;
+use crate::http::{App, Drained, Gate, Server};
+use crate::ingest::NamespaceList;
+use crate::limits::{MAX_JWKS_BYTES, MAX_NAMESPACES_BYTES, MAX_PEM_BYTES, MAX_POOL_BYTES, SEAL_TIMEOUT};
+use crate::metrics::{self, Health, Metrics};
+use crate::reload::{self, Certificate, Pool, ReloadError, Reloader};
+use crate::store::{OpenError, Options, SealReason, Store};
+use crate::token::{Issuer, KeySet, Tokens};
+
+/// Why a collector did not start. The text names the flag and says what to do.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say what each is")]
+pub enum StartError {
+    #[error("--{flag}: {source}")]
+    File { flag: &'static str, source: ReloadError },
+    #[error("--{flag} {address}: {source}; use another address, or port 0 for any that is free")]
+    Bind { flag: &'static str, address: std::net::SocketAddr, source: std::io::Error },
+    #[error("--data {}: {source}", path.display())]
+    Open { path: PathBuf, source: OpenError },
+    #[error("cannot start the threads that serve: {0}")]
+    Runtime(#[source] std::io::Error),
+}
+
+/// Why a collector ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// By a signal, in order.
+    Told,
+    /// Its store has stopped.
+    Stopped,
+}
+
+/// Makes the log's key if it has none. Gives the verifier key and the URI that the TLS certificate must carry.
+pub fn init(data: &Path, origin: String) -> Result<(String, String), StartError> {
+    let options = Options { origin: Some(origin), ..Options::new(SOFTWARE) };
+    let identity = Store::init(data, &options).map_err(|source| StartError::Open { path: data.to_owned(), source })?;
+    Ok((identity.vkey().to_owned(), reload::vkey_uri(identity.vkey())))
+}
+
+/// Serves until the end.
+pub fn serve(config: Config) -> Result<Ended, StartError> {
+    start_logging();
+    raise_open_files();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(StartError::Runtime)?;
+    let ended = runtime.block_on(live(config));
+    // What still runs is nobody's any more: readers that were cut off, files that are looked at.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    ended
+}
+
+async fn live(config: Config) -> Result<Ended, StartError> {
+    let mut signals = Signals::new().map_err(StartError::Runtime)?;
+    let metrics = Arc::new(Metrics::new());
+    let server = bind("listen", config.listen).await?;
+    let page = bind("metrics", config.metrics).await?;
+    let (drain, draining) = watch::channel(false);
+    let health = Health::new(Arc::new(SystemClock), Arc::clone(&metrics), config.data.clone(), draining.clone());
+    tokio::spawn(metrics::serve(page.into_listener(), health.clone()));
+
+    let mut reloader = Reloader::default();
+    let files = Files::follow(&mut reloader, &config)?;
+    let (store, certificate) = open(&mut reloader, &config)?;
+    health.opened(&store);
+    tokio::spawn(reloader.run(Arc::clone(&metrics)));
+
+    let address = server.address();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let app = Arc::new(App {
+        desk: Desk::start(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&metrics)),
+        gate: Gate::new(Arc::clone(&metrics)),
+        tokens: Tokens::new(files.issuers, config.audience, config.reader_audience),
+        readers: config.readers,
+        cluster_uid: config.cluster_uid,
+        namespaces: files.namespaces,
+        pool: files.pool,
+        store: Arc::clone(&store),
+        clock,
+        draining,
+        metrics,
+    });
+    let serving = tokio::spawn(server.serve(app, reload::server_config(certificate)));
+    announce(address);
+    tracing::info!(origin = store.identity().origin(), %address, "serving");
+
+    tokio::select! {
+        failed = store.failed() => return Ok(stopped(&failed).await),
+        () = signals.next() => {}
+    }
+    tokio::select! {
+        failed = store.failed() => Ok(stopped(&failed).await),
+        () = signals.next() => {
+            tracing::warn!("told to end a second time: ending at once, the log is not sealed");
+            std::process::exit(1);
+        }
+        ended = end(drain, serving, &store) => Ok(ended),
+    }
+}
+
+/// The one line on stdout. Whoever started the collector may not care to read it.
+fn announce(address: std::net::SocketAddr) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "listening https://{address}");
+}
+
+/// The end in order. A crash at any point of it leaves a log that is not sealed, which the next start goes on with.
+async fn end(drain: watch::Sender<bool>, serving: tokio::task::JoinHandle<Drained>, store: &Store) -> Ended {
+    tracing::info!("ending: no new connections, requests in flight are answered");
+    drain.send_replace(true);
+    if let Ok(Drained::CutOff) = serving.await {
+        tracing::warn!("some connections were cut off");
+    }
+    match tokio::time::timeout(SEAL_TIMEOUT, store.seal(SealReason::Shutdown)).await {
+        Ok(Ok(())) => {
+            tracing::info!(size = store.checkpoint().size, "sealed");
+            Ended::Told
+        }
+        Ok(Err(error)) => {
+            tracing::error!(%error, "the log could not be sealed");
+            Ended::Stopped
+        }
+        Err(_) => {
+            tracing::error!("the log was not sealed within {} s", SEAL_TIMEOUT.as_secs());
+            Ended::Stopped
+        }
+    }
+}
+
+/// The store has stopped: those who wait are answered 503 in the moment that is left.
+async fn stopped(failed: &crate::store::Fatal) -> Ended {
+    tracing::error!(error = %failed, "the store has stopped; ending, the next start recovers");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    // Not by returning: nothing that is dropped on the way may wait for a disk that does not answer.
+    std::process::exit(1);
+}
+
+async fn bind(flag: &'static str, address: std::net::SocketAddr) -> Result<Server, StartError> {
+    Server::bind(address).await.map_err(|source| StartError::Bind { flag, address, source })
+}
+
+/// The files that requests need.
+struct Files {
+    issuers: Vec<Issuer>,
+    namespaces: Option<watch::Receiver<Arc<NamespaceList>>>,
+    pool: Option<watch::Receiver<Arc<Pool>>>,
+}
+
+impl Files {
+    fn follow(reloader: &mut Reloader, config: &Config) -> Result<Self, StartError> {
+        let mut issuers = Vec::with_capacity(config.issuers.len());
+        for issuer in &config.issuers {
+            let keys = reloader
+                .follow([issuer.jwks.clone()], MAX_JWKS_BYTES, |[bytes]| KeySet::parse(&bytes))
+                .map_err(|source| StartError::File { flag: "jwks", source })?;
+            issuers.push(Issuer { url: issuer.url.clone(), keys });
+        }
+        let namespaces = config.namespaces.clone().map(|path| {
+            reloader
+                .follow([path], MAX_NAMESPACES_BYTES, |[bytes]| NamespaceList::parse(&bytes))
+                .map_err(|source| StartError::File { flag: "namespaces", source })
+        });
+        let pool = config.pool.clone().map(|path| {
+            reloader
+                .follow([path], MAX_POOL_BYTES, |[bytes]| Pool::parse(bytes))
+                .map_err(|source| StartError::File { flag: "pool", source })
+        });
+        Ok(Self { issuers, namespaces: namespaces.transpose()?, pool: pool.transpose()? })
+    }
+}
+
+/// Opens the log. Its key comes first, since the certificate must name it: a crash, or a certificate that does not,
+/// leaves a directory with a key and an empty log, and the message says what the certificate must carry.
+fn open(
+    reloader: &mut Reloader,
+    config: &Config,
+) -> Result<(Arc<Store>, watch::Receiver<Arc<Certificate>>), StartError> {
+    let options = Options {
+        origin: config.origin.clone(),
+        segment_bytes: config.segment_bytes,
+        checkpoint_interval: config.checkpoint_interval,
+        ..Options::new(SOFTWARE)
+    };
+    let path = config.data.clone();
+    let failed = |source| StartError::Open { path: path.clone(), source };
+    let identity = tokio::task::block_in_place(|| Store::init(&config.data, &options)).map_err(failed)?;
+    let vkey = identity.vkey().to_owned();
+    let certificate = reloader
+        .follow([config.tls_cert.clone(), config.tls_key.clone()], MAX_PEM_BYTES, move |[chain, key]| {
+            reload::certified_key(&chain, &key, &vkey)
+        })
+        .map_err(|source| StartError::File { flag: "tls-cert", source })?;
+    let store = tokio::task::block_in_place(|| Store::open(&config.data, options)).map_err(failed)?;
+    Ok((Arc::new(store), certificate))
+}
+
+/// SIGTERM and SIGINT.
+struct Signals(Signal, Signal);
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.0.recv() => {}
+            _ = self.1.recv() => {}
+        }
+    }
+}
+
+/// Logs go to stderr; `INDELIBLE_LOG` has the filter.
+fn start_logging() {
+    use std::io::IsTerminal;
+    let filter = tracing_subscriber::EnvFilter::try_from_env("INDELIBLE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // In tests of one process another may have been there first.
+    let _ = subscriber.with_ansi(std::io::stderr().is_terminal()).try_init();
+}
+
+/// Connections and segment files each need a descriptor; what the machine allows is used.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, "cannot raise the number of files that may be open");
+    }
+}
