@@ -9,13 +9,19 @@
 //! | `terms` | by which rules, on whose word, at what time |
 //! | `prepare` | one frame by itself: decode, unpack, links, signature; on any thread |
 //! | `judge`, `intake`, `facts` | taking what sources show, in log order; the memory of it |
-//! | `settle`, `join` | one log: are its leaves what it signed? one chain: which positions, which links |
+//! | `settle`, `tiles` | one log: are its leaves what it signed, and if not, where does it begin? |
+//! | `join`, `fork` | one chain: which positions are in evidence, do all links agree? |
+//! | `sources`, `blame` | which logs there are and what is claimed of them; what became of what is missing |
+//! | `case` | all that together, and the names of things for people |
 //! | `classes` | the join table: one function a row, in the table's order |
 //! | `report` | verdicts, findings, their ids, the exit code |
 
+mod blame;
+mod case;
 mod class;
 mod classes;
 mod facts;
+mod fork;
 mod intake;
 mod join;
 mod judge;
@@ -23,8 +29,14 @@ mod limits;
 mod prepare;
 mod report;
 mod settle;
+mod sources;
 mod terms;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod text;
+mod tiles;
 
 pub use class::{Axis, Class, Level};
 pub use facts::{SourceId, ViewId};

@@ -4,7 +4,7 @@
 //! and chains are numbered when they are first named. Owns the growth of that memory: 40 bytes a leaf, under 300 bytes
 //! a batch, one entry for each different head of a session's heartbeats however often it is repeated. Concludes nothing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::Hash;
 
 use crate::batch::Commitment;
@@ -57,6 +57,8 @@ pub(super) struct Facts {
     pub(super) keys: Keys,
     /// Origins that receipts or statements name and that the policy does not, with who names them.
     pub(super) named: BTreeMap<String, String>,
+    /// Receipts that were given and do not hold: label, why.
+    pub(super) bad_receipts: Vec<(String, String)>,
     /// Statements of authorities whose signature holds.
     pub(super) authority: Vec<(Place, Time, Statement)>,
     pub(super) bytes: u64,
@@ -183,9 +185,18 @@ pub(super) struct TileFacts {
     pub(super) hashes: BTreeMap<u64, Digest>,
     /// Leaves of bundles that no frame has.
     pub(super) lost: BTreeMap<u64, Vec<u8>>,
-    /// Paths, and what is wrong with them.
-    pub(super) bad: Vec<(String, String)>,
-    pub(super) known: Option<std::collections::HashSet<Digest>>,
+    pub(super) bad: Vec<BadTile>,
+    /// The hashes of all leaves that were shown, once a bundle differs.
+    pub(super) known: Option<HashSet<Digest>>,
+}
+
+/// A tile or bundle that is not what it should be.
+#[derive(Debug)]
+pub(super) struct BadTile {
+    pub(super) path: String,
+    pub(super) why: String,
+    /// It is whole and says otherwise than the leaves: which of them is wrong is seen from the root.
+    pub(super) differs: bool,
 }
 
 /// A session, from all leaves that name it.
@@ -230,6 +241,8 @@ pub(super) struct ChainFacts {
     pub(super) id: ChainId,
     pub(super) genesis: Option<Box<Genesis>>,
     pub(super) introductions: Vec<Introduction>,
+    /// Numbers of the heads that heartbeats state of it.
+    pub(super) heads: Vec<usize>,
 }
 
 /// A leaf 2.
@@ -302,7 +315,7 @@ impl Facts {
     /// The number of a chain.
     pub(super) fn chain(&mut self, id: ChainId) -> ChainNo {
         number(&mut self.chain_numbers, id, || {
-            self.chains.push(ChainFacts { id, genesis: None, introductions: Vec::new() });
+            self.chains.push(ChainFacts { id, genesis: None, introductions: Vec::new(), heads: Vec::new() });
             ChainNo(u32::try_from(self.chains.len() - 1).expect("memory ends before 2^32 chains do"))
         })
     }
@@ -327,8 +340,19 @@ impl Facts {
             }
         } else {
             self.head_numbers.insert(key, self.heads.len());
+            self.chains[head.chain.0 as usize].heads.push(self.heads.len());
             self.heads.push(head);
         }
+    }
+
+    /// The number of a chain that was named.
+    pub(super) fn chain_no(&self, id: &ChainId) -> Option<ChainNo> {
+        self.chain_numbers.get(id).copied()
+    }
+
+    /// The heads that heartbeats state of a chain, at 0 too.
+    pub(super) fn heads_of(&self, chain: ChainNo) -> impl Iterator<Item = &HeadFact> {
+        self.of_chain(chain).heads.iter().map(|head| &self.heads[*head])
     }
 
     pub(super) fn view(&self, view: ViewId) -> &View {
@@ -395,6 +419,11 @@ impl View {
         let run = self.runs.get(at.checked_sub(1)?)?;
         let time = run.times.get(usize::try_from(index - run.start).ok()?).copied();
         time.filter(|time| time.nanos() != i64::MIN)
+    }
+
+    /// The hashes of all leaves that were shown.
+    pub(super) fn hashes(&self) -> impl Iterator<Item = Digest> {
+        self.runs.iter().flat_map(|run| run.hashes.iter().copied())
     }
 
     /// Number of leaves that were shown.

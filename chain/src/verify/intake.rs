@@ -19,7 +19,7 @@ use super::facts::{
 };
 use super::judge::{Judge, number_of};
 use super::limits::{APART, FUTURE};
-use super::prepare::{BatchFacts, Body, LeafFacts, LivenessFacts, Prepared, Signed, Token, signed};
+use super::prepare::{BatchFacts, Body, LeafFacts, LivenessFacts, Prepared, Resumed, Signed, Token, signed};
 use super::terms::TokenVerdict;
 
 impl Judge {
@@ -74,7 +74,7 @@ impl Judge {
                 self.no_body(place, extra);
                 self.take_authority(place, *signed, received_at);
             }
-            LeafFacts::Unknown { .. } => self.facts.views[place.view.0].unknown_leaves += 1,
+            LeafFacts::Unknown => self.facts.views[place.view.0].unknown_leaves += 1,
             LeafFacts::Undecodable { why } => self.flaw(place, FlawKind::Undecodable, why),
         }
     }
@@ -157,6 +157,10 @@ impl Judge {
     fn take_batch(&mut self, place: Place, batch: BatchFacts, received_at: Time, is_flawed: bool) {
         let BatchFacts { commitment, mut signed, body, gaps, resumed } = batch;
         let (chain, session) = (self.facts.chain(commitment.chain), self.facts.session(commitment.session));
+        if let Some(Resumed { from: Some((from, _)), .. }) = resumed {
+            // It may be in evidence nowhere else.
+            self.facts.chain(from);
+        }
         if signed == Signed::KeyUnknown {
             // The caller's keys may know less than the judge has taken.
             signed = match self.facts.keys.get(&commitment.session) {

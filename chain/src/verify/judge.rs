@@ -8,7 +8,7 @@
 //! Owns which log a source shows; leaves are taken in `intake`, their meaning is concluded in `settle`, `join` and
 //! `classes`. Invariant: which log it is follows from a signature by a key of the policy, never from a name.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::checkpoint::Checkpoint;
 use crate::digest::Digest;
@@ -17,8 +17,9 @@ use crate::merkle::leaf_hash;
 use crate::note::{Note, VerifyNoteError};
 use crate::policy::{CheckPolicyError, Policy};
 
+use super::case::Case;
 use super::facts::{Facts, Flaw, FlawKind, Head, Place, SourceFacts, SourceId, View, ViewId};
-use super::prepare::{Frame, Preparer};
+use super::prepare::{Frame, Preparer, Signed};
 use super::report::Report;
 use super::terms::{SourceKind, Terms};
 
@@ -29,13 +30,15 @@ pub struct Judge {
     pub(super) facts: Facts,
     /// Links inside batches, from the second reading.
     pub(super) links: Links,
+    /// What is asked for in this round of the second reading: the frame's place, its batch, the positions.
+    wanted: BTreeMap<Place, (usize, Vec<Seq>)>,
 }
 
-/// Links inside batches: by batch number, ascending by position.
-pub(super) type Links = HashMap<usize, Vec<(Seq, Digest)>>;
+/// Links inside batches, by batch number and by the position that they stand before. `None` cannot be had.
+pub(super) type Links = HashMap<usize, BTreeMap<Seq, Option<Digest>>>;
 
 /// What a note turned out to be.
-enum Opened {
+pub(super) enum Opened {
     /// A checkpoint of the policy's log of this number.
     Good(usize, Head),
     /// It is signed by a key of the policy, badly, or what it says is no checkpoint.
@@ -66,7 +69,7 @@ pub enum Damage<'a> {
 impl Judge {
     /// Begins a verification.
     pub fn new(terms: Terms) -> Self {
-        Self { terms, facts: Facts::default(), links: Links::new() }
+        Self { terms, facts: Facts::default(), links: Links::new(), wanted: BTreeMap::new() }
     }
 
     /// Names a source, by the label that a person knows it by.
@@ -140,37 +143,56 @@ impl Judge {
     /// The frames that are needed a second time: batches that overlap others with other boundaries, whose inner links
     /// have to be compared. Ask again after [`Judge::take_again`], until it is empty.
     pub fn wanted(&mut self) -> Vec<(ViewId, LeafIndex)> {
-        let questions = self.questions();
-        questions.keys().map(|batch| self.facts.batches[*batch].place).map(|place| (place.view, place.index)).collect()
+        self.judge_again();
+        let questions = Case::new(&self.terms, &self.facts, &self.links).questions();
+        let place = |batch: usize| self.facts.batches[batch].place;
+        self.wanted = questions.into_iter().map(|(batch, asked)| (place(batch), (batch, asked))).collect();
+        self.wanted.keys().map(|place| (place.view, place.index)).collect()
     }
 
-    /// Takes a frame that was [`wanted`](Self::wanted). Gives whether it was the leaf that was shown before; if it was
-    /// not, the comparison is not made and the report says so.
-    pub fn take_again(&mut self, view: ViewId, frame: &Frame<'_>, preparer: &mut Preparer) -> bool {
-        let place = Place { view, index: frame.index };
-        let same = self.facts.view(view).leaf(frame.index.get()) == Some(leaf_hash(frame.leaf));
-        let questions = self.questions();
-        let Some((batch, positions)) = questions.iter().find(|(batch, _)| self.facts.batches[**batch].place == place)
-        else {
-            return same;
-        };
-        let links = if same { preparer.links(frame, positions) } else { None };
-        let is_answered = links.is_some();
-        let answers = self.links.entry(*batch).or_default();
-        // What cannot be answered is not asked for again: an answer without a link is one too.
-        answers.extend(links.unwrap_or_else(|| positions.iter().map(|seq| (*seq, Digest::default())).collect()));
-        answers.sort_unstable();
-        is_answered
+    /// Takes a frame that was [`wanted`](Self::wanted). A frame that is not the one that was shown before answers
+    /// nothing, and the report says so.
+    pub fn take_again(&mut self, view: ViewId, frame: &Frame<'_>, preparer: &mut Preparer) {
+        let Some((batch, asked)) = self.wanted.remove(&Place { view, index: frame.index }) else { return };
+        let is_same = self.facts.view(view).leaf(frame.index.get()) == Some(leaf_hash(frame.leaf));
+        let found = if is_same { preparer.links(frame, &asked).unwrap_or_default() } else { Vec::new() };
+        let answers = self.links.entry(batch).or_default();
+        // What has no answer is not asked for again: that there is none is an answer too.
+        for seq in asked {
+            let link = found.iter().find(|(at, _)| *at == seq).map(|(_, link)| *link);
+            answers.insert(seq, link);
+        }
     }
 
     /// Concludes.
     pub fn report(mut self) -> Report {
-        super::classes::report(&mut self)
+        self.judge_again();
+        let case = Case::new(&self.terms, &self.facts, &self.links).settle();
+        super::classes::judge(&case)
+    }
+
+    /// Judges the signatures for which the session's key came later than what it signed.
+    fn judge_again(&mut self) {
+        for (label, kept) in std::mem::take(&mut self.terms.receipts) {
+            if let Some(why) = self.take_receipt(None, &kept, label.clone()) {
+                self.facts.bad_receipts.push((label, why));
+            }
+        }
+        for batch in &mut self.facts.batches {
+            if batch.signed == Signed::KeyUnknown
+                && let Some(key) = self.facts.keys.get(&batch.commitment.session)
+            {
+                batch.signed = if batch.commitment.is_signed_by(key) { Signed::Yes } else { Signed::No };
+            }
+        }
+        for (place, received_at, heartbeat) in std::mem::take(&mut self.facts.unjudged) {
+            self.take_heartbeat(place, heartbeat, Signed::KeyUnknown, received_at);
+        }
     }
 }
 
 /// Reads a note under the policy.
-fn open(policy: &Policy, bytes: &[u8]) -> Opened {
+pub(super) fn open(policy: &Policy, bytes: &[u8]) -> Opened {
     let note = match Note::parse(bytes) {
         Ok(note) => note,
         Err(error) => return Opened::Bad(None, error.to_string()),

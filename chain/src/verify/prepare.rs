@@ -80,7 +80,7 @@ pub(super) enum LeafFacts {
     Statement { statement: Box<crate::statement::Statement>, time: Time, extra: bool },
     Liveness { body: LivenessFacts, received_at: Time },
     Authority { signed: Box<crate::statement::SignedStatement>, received_at: Time, extra: bool },
-    Unknown { kind: u8 },
+    Unknown,
     Undecodable { why: String },
 }
 
@@ -197,7 +197,7 @@ impl Preparer {
             Ok(Leaf::Authority { signed, received_at }) => {
                 LeafFacts::Authority { signed: signed.into(), received_at, extra }
             }
-            Ok(Leaf::Unknown { bytes }) => LeafFacts::Unknown { kind: bytes.get(1).copied().unwrap_or_default() },
+            Ok(Leaf::Unknown { .. }) => LeafFacts::Unknown,
             Err(error) => LeafFacts::Undecodable { why: error.to_string() },
         };
         let flaw = frame.flaw.map(Into::into);

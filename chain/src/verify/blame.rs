@@ -1,0 +1,206 @@
+//! What became of what is missing: the first that fits of withheld, pruned, pending, gap; and what an integrity finding
+//! explains is not reported as a gap too.
+//!
+//! Owns which receipts convict their log, which logs cannot account for all leaves they signed, and from both the
+//! [`Fate`] of every missing position. Pruned ranges have their place in the order and come with the archive.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use crate::digest::Digest;
+use crate::id::{LeafIndex, Seq, Time};
+use crate::leaf::Leaf;
+
+use super::case::Case;
+use super::facts::{ChainNo, ReceiptFact, ViewId};
+use super::join::{Missing, holes};
+use super::limits::{QUIET, RECEIPT_LAG};
+
+/// What became of missing positions.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Fate {
+    /// The leaf that a log changed or lost after it had signed it; known by index where the evidence is exact.
+    Lost {
+        /// The logs that may have had it: one, where the evidence is exact.
+        views: Vec<ViewId>,
+        /// The leaf.
+        index: Option<LeafIndex>,
+    },
+    /// On their way, as far as can be told.
+    Pending,
+    /// They may be where nobody could look.
+    Elsewhere,
+    /// Missing.
+    Gap,
+}
+
+/// A leaf that a view no longer shows as it was, and that is known to have been this batch.
+#[derive(Clone, Copy, Debug)]
+struct LostBatch {
+    first: Seq,
+    next: Seq,
+    view: ViewId,
+    index: LeafIndex,
+}
+
+/// Missing positions and what became of them.
+#[derive(Debug)]
+pub(super) struct Loss {
+    pub(super) chain: ChainNo,
+    pub(super) first: Seq,
+    pub(super) next: Seq,
+    pub(super) fate: Fate,
+}
+
+/// Who answers for what.
+#[derive(Debug, Default)]
+pub(super) struct Blame {
+    /// Receipts, by number, whose log shows something else or nothing: and the view that does.
+    pub(super) convicted: Vec<(usize, ViewId)>,
+    /// All missing positions of chains in scope but those of convicted receipts.
+    pub(super) losses: Vec<Loss>,
+    lost: BTreeMap<ChainNo, Vec<LostBatch>>,
+    /// Views that cannot account for all leaves that they signed, and it is not known which these were.
+    vague: Vec<ViewId>,
+    /// The newest leaf of the log that was fetched furthest behind.
+    behind: Option<Time>,
+}
+
+impl Blame {
+    /// Of a case with its standings and sources.
+    pub(super) fn of(case: &Case<'_>) -> Self {
+        let mut blame = Self { behind: behind(case), ..Self::default() };
+        blame.find_lost(case);
+        blame.judge_receipts(case);
+        for chain in case.numbers().filter(|chain| case.in_scope(*chain)) {
+            for missing in &case.of(chain).missing {
+                blame.lose(case, chain, *missing);
+            }
+        }
+        blame
+    }
+
+    /// The views to which missing positions of chains in scope are put down.
+    pub(super) fn answering(&self) -> BTreeSet<ViewId> {
+        let views = self.losses.iter().filter_map(|loss| match &loss.fate {
+            Fate::Lost { views, .. } => Some(views.iter().copied()),
+            Fate::Pending | Fate::Elsewhere | Fate::Gap => None,
+        });
+        views.flatten().collect()
+    }
+
+    fn find_lost(&mut self, case: &Case<'_>) {
+        for (number, (view, standing)) in case.facts.views.iter().zip(&case.standings).enumerate() {
+            let view_id = ViewId(number);
+            for (index, leaf) in &standing.lost {
+                if let Some(Leaf::Batch { commitment, .. }) = leaf
+                    && let Some(chain) = case.facts.chain_no(&commitment.chain)
+                {
+                    let (first, next) = (commitment.first_seq, commitment.next_seq());
+                    self.lost.entry(chain).or_default().push(LostBatch { first, next, view: view_id, index: *index });
+                }
+            }
+            let is_vague = !standing.is_true && !standing.is_exact();
+            if !view.heads.is_empty() && (is_vague || !case.rewrites[number].is_empty()) {
+                self.vague.push(view_id);
+            }
+        }
+    }
+
+    /// "A valid kept receipt of log X, and X has another leaf at that index, or X's largest signed checkpoint fetched
+    /// does not cover it though a leaf under it is dated over 60 s later."
+    ///
+    /// In a view whose leaves are not what it signed, an index means nothing: there a receipt whose leaf is shown
+    /// nowhere names the leaf that is lost.
+    fn judge_receipts(&mut self, case: &Case<'_>) {
+        let mut shown: HashMap<ViewId, HashSet<Digest>> = HashMap::new();
+        for (number, receipt) in case.facts.receipts.iter().enumerate() {
+            for &view in &case.sources.views[receipt.log] {
+                let facts = case.facts.view(view);
+                let is_true = case.standings[view.0].is_true;
+                if facts.leaf(receipt.index.get()) == Some(receipt.leaf_hash) {
+                    continue;
+                }
+                let is_covered = receipt.index.get() < facts.size();
+                if is_covered && !is_true {
+                    let shown = shown.entry(view).or_insert_with(|| facts.hashes().collect());
+                    if !shown.contains(&receipt.leaf_hash) {
+                        self.lose_receipted(receipt, view);
+                    }
+                    continue;
+                }
+                let later = |newest: Time| newest.since(receipt.received_at) > RECEIPT_LAG;
+                if is_covered || facts.latest_received.is_some_and(later) {
+                    self.convicted.push((number, view));
+                }
+            }
+        }
+    }
+
+    fn lose_receipted(&mut self, receipt: &ReceiptFact, view: ViewId) {
+        let ReceiptFact { index, chain, first_seq: first, next_seq: next, .. } = *receipt;
+        self.lost.entry(chain).or_default().push(LostBatch { first, next, view, index });
+    }
+
+    /// Puts missing positions down to the first that fits.
+    fn lose(&mut self, case: &Case<'_>, chain: ChainNo, missing: Missing) {
+        let convicted: Vec<_> = (self.convicted.iter())
+            .map(|(number, _)| &case.facts.receipts[*number])
+            .filter(|receipt| receipt.chain == chain)
+            .map(|receipt| (receipt.first_seq.get(), receipt.next_seq.get()))
+            .collect();
+        for (first, next) in without(&convicted, missing.first.get(), missing.next.get()) {
+            let lost = self.lost.get(&chain).cloned().unwrap_or_default();
+            let mut named = Vec::new();
+            for LostBatch { first: from, next: to, view, index } in lost {
+                let (from, to) = (from.get().max(first), to.get().min(next));
+                if from < to && !named.iter().any(|(f, t)| (*f, *t) == (from, to)) {
+                    named.push((from, to));
+                    self.push(chain, from, to, Fate::Lost { views: vec![view], index: Some(index) });
+                }
+            }
+            for (from, to) in without(&named, first, next) {
+                let fate = self.fate(case, missing.shown_at);
+                self.push(chain, from, to, fate);
+            }
+        }
+    }
+
+    fn fate(&self, case: &Case<'_>, shown_at: Time) -> Fate {
+        if !self.vague.is_empty() {
+            Fate::Lost { views: self.vague.clone(), index: None }
+        } else if case.terms.now.since(shown_at) < QUIET || self.behind.is_some_and(|behind| shown_at > behind) {
+            Fate::Pending
+        } else if case.sources.may_be_elsewhere() {
+            Fate::Elsewhere
+        } else {
+            Fate::Gap
+        }
+    }
+
+    fn push(&mut self, chain: ChainNo, first: u64, next: u64, fate: Fate) {
+        let (first, next) = (Seq::new(first), Seq::new(next));
+        match self.losses.last_mut() {
+            Some(last) if last.chain == chain && last.next == first && last.fate == fate => last.next = next,
+            _ => self.losses.push(Loss { chain, first, next, fate }),
+        }
+    }
+}
+
+/// The newest leaf of the log that was fetched furthest behind. A sealed log is behind nobody: it has no more to show.
+fn behind(case: &Case<'_>) -> Option<Time> {
+    let logs = case.sources.views.iter().filter(|views| !views.is_empty());
+    let newest = logs.filter_map(|views| {
+        let is_sealed = |view: &&ViewId| case.facts.view(**view).sealed.is_some();
+        if views.iter().any(|view| is_sealed(&view)) {
+            return None;
+        }
+        views.iter().filter_map(|view| case.facts.view(*view).newest).max()
+    });
+    newest.min()
+}
+
+/// What is left of `first..next` without the ranges.
+fn without(ranges: &[(u64, u64)], first: u64, next: u64) -> Vec<(u64, u64)> {
+    let ranges = ranges.iter().copied().chain([(0, first)]);
+    holes(ranges, next)
+}

@@ -1,0 +1,371 @@
+//! All facts together, ready to be judged: which batches take part, the joined chains, which chain takes over from which.
+//!
+//! A [`Case`] is built from the facts without changing them, once for each round of the second reading and once for the
+//! report. Owns the rules by which a batch takes part (the third column of the table's rows `foreign`, `unintroduced`
+//! and `forged`) and the names of things for people; what is reported about them is the classes'.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::genesis::Genesis;
+use crate::id::{ChainId, Seq, Time};
+use crate::session::Session;
+
+use super::blame::Blame;
+use super::classes::rewritten::{Rewrite, rewrites};
+use super::facts::{BatchFact, ChainNo, Facts, Introduced, SessionNo, ViewId};
+use super::fork::{Agreement, Comparison, Evidence, Questions, evidence};
+use super::join::{Joined, Stated, Stater};
+use super::judge::Links;
+use super::prepare::{Body, Resumed, Signed};
+use super::settle::Standing;
+use super::sources::Sources;
+use super::terms::{Scope, Terms};
+use super::text::Utc;
+
+/// Whether a batch takes part in its chain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Admission {
+    /// It does.
+    TakesPart,
+    /// By its commitment alone: the body is not there to be checked.
+    Unproven,
+    /// Its signature, or what it says of its body, does not hold.
+    Forged,
+    /// Its body is damaged.
+    BadBody,
+    /// Its session is another pod's.
+    Foreign,
+    /// Its session was introduced by another pod's token only.
+    ByForeign,
+    /// No log in evidence introduces its session, or its chain.
+    Unknown,
+}
+
+/// A chain that says in its record 0 that it takes over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Takeover {
+    /// The batch that says so.
+    pub(super) batch: usize,
+    /// The chain that takes over.
+    pub(super) chain: ChainNo,
+    pub(super) says: Resumed,
+    /// The chain that it names, if it names one of the same container.
+    pub(super) target: Option<ChainNo>,
+}
+
+/// The facts, joined.
+pub(super) struct Case<'a> {
+    pub(super) terms: &'a Terms,
+    pub(super) facts: &'a Facts,
+    pub(super) links: &'a Links,
+    /// By batch number.
+    pub(super) admissions: Vec<Admission>,
+    /// By chain number.
+    pub(super) joined: Vec<Joined>,
+    pub(super) takeovers: Vec<Takeover>,
+    /// Numbers of the takeovers that close a chain, by that chain.
+    pub(super) closed_by: BTreeMap<ChainNo, Vec<usize>>,
+    /// By view number; filled for the report.
+    pub(super) standings: Vec<Standing>,
+    /// Filled for the report.
+    pub(super) sources: Sources,
+    /// By view number; filled for the report.
+    pub(super) rewrites: Vec<Vec<Rewrite>>,
+    /// Filled for the report.
+    pub(super) blame: Blame,
+    /// Chains by container: by the id that the container's first chain has.
+    containers: HashMap<ChainId, Vec<ChainNo>>,
+}
+
+impl<'a> Case<'a> {
+    /// Joins what was read.
+    pub(super) fn new(terms: &'a Terms, facts: &'a Facts, links: &'a Links) -> Self {
+        let admissions = facts.batches.iter().map(|batch| admission(facts, batch)).collect();
+        let mut case = Self {
+            terms,
+            facts,
+            links,
+            admissions,
+            joined: Vec::new(),
+            takeovers: Vec::new(),
+            closed_by: BTreeMap::new(),
+            standings: Vec::new(),
+            sources: Sources::default(),
+            rewrites: Vec::new(),
+            blame: Blame::default(),
+            containers: HashMap::new(),
+        };
+        for chain in case.numbers() {
+            if let Some(genesis) = case.genesis(chain) {
+                case.containers.entry(container(genesis)).or_default().push(chain);
+            }
+        }
+        case.find_takeovers();
+        case.join_all();
+        case
+    }
+
+    /// Everything that a report needs: how each log stands, what others claim of it, who answers for what is missing.
+    pub(super) fn settle(mut self) -> Self {
+        self.standings = self.facts.views.iter().map(Standing::of).collect();
+        self.sources = Sources::of(&self);
+        self.rewrites = (0..self.facts.views.len()).map(|view| rewrites(&self, ViewId(view))).collect();
+        self.blame = Blame::of(&self);
+        self
+    }
+
+    fn find_takeovers(&mut self) {
+        for (number, batch) in self.facts.batches.iter().enumerate() {
+            let Some(says) = batch.resumed.filter(|_| self.admissions[number] == Admission::TakesPart) else {
+                continue;
+            };
+            let genesis = self.genesis(batch.chain).expect("a batch takes part only if its chain is introduced");
+            // In a chain that took over from none, the record means nothing.
+            if genesis.incarnation == 0 {
+                continue;
+            }
+            let named = says.from.and_then(|(id, _)| self.facts.chain_no(&id));
+            let target = named.filter(|named| {
+                *named != batch.chain && self.genesis(*named).is_none_or(|of| container(of) == container(genesis))
+            });
+            self.takeovers.push(Takeover { batch: number, chain: batch.chain, says, target });
+        }
+        // The same batch in two logs takes over once.
+        self.takeovers.sort_by_key(|takeover| {
+            (takeover.chain, self.facts.batches[takeover.batch].commitment.session, takeover.batch)
+        });
+        self.takeovers.dedup_by_key(|takeover| (takeover.chain, takeover.says.from.map(|(id, head)| (id, head.link))));
+        for (number, takeover) in self.takeovers.iter().enumerate() {
+            match (takeover.says.from, takeover.target) {
+                (Some(_), Some(target)) => self.closed_by.entry(target).or_default().push(number),
+                (Some(_), None) => {}
+                (None, _) => {
+                    for earlier in self.earlier(takeover.chain) {
+                        self.closed_by.entry(earlier).or_default().push(number);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The chains of a container.
+    pub(super) fn chains_of(&self, genesis: &Genesis) -> &[ChainNo] {
+        self.containers.get(&container(genesis)).map_or(&[], Vec::as_slice)
+    }
+
+    /// The earlier chains of a chain's container.
+    pub(super) fn earlier(&self, chain: ChainNo) -> Vec<ChainNo> {
+        let Some(genesis) = self.genesis(chain) else { return Vec::new() };
+        let is_earlier = |of: &Genesis| of.incarnation < genesis.incarnation;
+        self.chains_of(genesis).iter().copied().filter(|other| self.genesis(*other).is_some_and(is_earlier)).collect()
+    }
+
+    fn join_all(&mut self) {
+        let mut batches: Vec<Vec<usize>> = vec![Vec::new(); self.facts.chains.len()];
+        for (number, batch) in self.facts.batches.iter().enumerate() {
+            batches[batch.chain.0 as usize].push(number);
+        }
+        let mut stated: Vec<Vec<Stated>> = vec![Vec::new(); self.facts.chains.len()];
+        for (number, head) in self.facts.heads.iter().enumerate() {
+            if head.next_seq > Seq::ZERO && self.speaks_for(head.session, head.chain) {
+                let (next, link, received_at) = (head.next_seq, head.link, head.received_at);
+                let by = Stater::Heartbeat(number);
+                stated[head.chain.0 as usize].push(Stated { next, link, received_at, by });
+            }
+        }
+        for takeover in &self.takeovers {
+            if let (Some(target), Some((_, head))) = (takeover.target, takeover.says.from)
+                && head.next_seq > Seq::ZERO
+            {
+                let received_at = self.facts.batches[takeover.batch].received_at;
+                let by = Stater::Resumed(takeover.batch);
+                stated[target.0 as usize].push(Stated { next: head.next_seq, link: head.link, received_at, by });
+            }
+        }
+        self.joined = (self.numbers().zip(batches.iter().zip(stated)))
+            .map(|(chain, (batches, stated))| self.join(chain, batches, stated, self.never_missing(chain)))
+            .collect();
+    }
+
+    /// The position from which on nothing of a chain is missing, because a chain that names it took over there.
+    fn never_missing(&self, chain: ChainNo) -> Option<Seq> {
+        let closing = self.closed_by.get(&chain)?;
+        closing.iter().filter_map(|number| self.takeovers[*number].says.from.map(|(_, head)| head.next_seq)).min()
+    }
+
+    /// The inner links that are needed.
+    pub(super) fn questions(&self) -> BTreeMap<usize, Vec<Seq>> {
+        let mut questions = Questions::new();
+        for joined in &self.joined {
+            if let Agreement::Asks(asked) = Comparison::of(self, joined, self.links).run() {
+                merge(&mut questions, asked);
+            }
+        }
+        for takeover in &self.takeovers {
+            if let (Some(target), Some((_, head))) = (takeover.target, takeover.says.from)
+                && let Evidence::Asks(asked) = evidence(self, self.of(target), self.links, head.next_seq, head.link)
+            {
+                merge(&mut questions, asked);
+            }
+        }
+        questions.into_iter().map(|(batch, seqs)| (batch, seqs.into_iter().collect())).collect()
+    }
+
+    pub(super) fn numbers(&self) -> impl Iterator<Item = ChainNo> + use<> {
+        let count = u32::try_from(self.facts.chains.len()).expect("chains are numbered in 32 bits");
+        (0..count).map(ChainNo)
+    }
+
+    pub(super) fn of(&self, chain: ChainNo) -> &Joined {
+        &self.joined[chain.0 as usize]
+    }
+
+    pub(super) fn genesis(&self, chain: ChainNo) -> Option<&'a Genesis> {
+        self.facts.of_chain(chain).genesis.as_deref()
+    }
+
+    pub(super) fn session(&self, session: SessionNo) -> Option<&'a Session> {
+        self.facts.of_session(session).session.as_deref()
+    }
+
+    /// Whether a session's word counts for a chain: it is of the same pod, as far as that can be told.
+    pub(super) fn speaks_for(&self, session: SessionNo, chain: ChainNo) -> bool {
+        let Some(session) = self.session(session) else { return false };
+        self.genesis(chain).is_none_or(|genesis| session.owns(genesis))
+    }
+
+    /// Sessions that speak of a chain, by batches or heartbeats.
+    pub(super) fn speakers(&self, chain: ChainNo) -> BTreeSet<SessionNo> {
+        let joined = self.of(chain);
+        let batches = joined.batches().map(|number| self.facts.batches[number].session);
+        let heads = joined.stated.iter().filter_map(|stated| match stated.by {
+            Stater::Heartbeat(head) => Some(self.facts.heads[head].session),
+            Stater::Resumed(_) => None,
+        });
+        batches.chain(heads).collect()
+    }
+
+    /// Whether a chain is shown and judged.
+    pub(super) fn in_scope(&self, chain: ChainNo) -> bool {
+        let Scope { namespace, pod, container, since, until } = &self.terms.scope;
+        let is = |wanted: &Option<String>, found: Option<&str>| wanted.as_deref().is_none_or(|w| found == Some(w));
+        let names = match self.genesis(chain) {
+            Some(genesis) => {
+                let Genesis { namespace, pod_name, container, .. } = genesis;
+                Some((namespace.as_str(), pod_name.as_str(), Some(container.as_str())))
+            }
+            None => self.speakers(chain).iter().find_map(|session| {
+                let session = self.session(*session)?;
+                Some((session.namespace.as_str(), session.pod_name.as_str(), None))
+            }),
+        };
+        let named = is(namespace, names.map(|(namespace, _, _)| namespace))
+            && is(pod, names.map(|(_, pod, _)| pod))
+            && is(container, names.and_then(|(_, _, container)| container));
+        let mut times = self.of(chain).batches().map(|number| {
+            let c = &self.facts.batches[number].commitment;
+            (c.first_time.min(c.last_time), c.first_time.max(c.last_time))
+        });
+        let in_time = |(from, to): (Time, Time)| since.is_none_or(|s| to >= s) && until.is_none_or(|u| from <= u);
+        named && (since.is_none() && until.is_none() || self.of(chain).edges.is_empty() || times.any(in_time))
+    }
+
+    /// Whether a session's pod is shown and judged.
+    pub(super) fn pod_in_scope(&self, session: &Session) -> bool {
+        let Scope { namespace, pod, .. } = &self.terms.scope;
+        namespace.as_ref().is_none_or(|wanted| *wanted == session.namespace)
+            && pod.as_ref().is_none_or(|wanted| *wanted == session.pod_name)
+    }
+}
+
+/// Names for people.
+impl Case<'_> {
+    /// "container app of pod shop/cart-0".
+    pub(super) fn who(&self, chain: ChainNo) -> String {
+        if let Some(genesis) = self.genesis(chain) {
+            let Genesis { namespace, pod_name, container, incarnation, .. } = genesis;
+            let again = match incarnation {
+                0 => String::new(),
+                _ => format!(" (taken over at {})", Utc(Time::from_nanos(incarnation.cast_signed()))),
+            };
+            return format!("container {container} of pod {namespace}/{pod_name}{again}");
+        }
+        let rejected = self.of(chain).rejected.iter().map(|number| self.facts.batches[*number].session);
+        let takeover = self.takeovers.iter().filter(|takeover| takeover.target == Some(chain));
+        let successor = takeover.map(|takeover| self.facts.batches[takeover.batch].session);
+        let mut sessions = self.speakers(chain).into_iter().chain(rejected).chain(successor);
+        match sessions.find_map(|session| self.session(session)) {
+            Some(session) => {
+                let Session { namespace, pod_name, .. } = session;
+                format!("a container of pod {namespace}/{pod_name} that no log in the sources introduces")
+            }
+            None => {
+                format!("a container that no log in the sources introduces (chain {})", self.facts.of_chain(chain).id)
+            }
+        }
+    }
+
+    /// "the sidecar of pod shop/cart-0 (session started at …)".
+    pub(super) fn sidecar(&self, session: SessionNo) -> String {
+        match self.session(session) {
+            Some(session) => {
+                let Session { namespace, pod_name, started_at, .. } = session;
+                format!("the sidecar of pod {namespace}/{pod_name} that started at {}", Utc(*started_at))
+            }
+            None => format!("an unknown sidecar (session {})", self.facts.of_session(session).id),
+        }
+    }
+
+    /// "log demo/c0-0 (./c0)".
+    pub(super) fn log(&self, view: ViewId) -> String {
+        format!("log {} ({})", self.origin(view), self.facts.source_of(view).label)
+    }
+
+    pub(super) fn origin(&self, view: ViewId) -> &str {
+        &self.facts.view(view).origin
+    }
+
+    /// "leaf 17 of log demo/c0-0 (./c0)".
+    pub(super) fn leaf(&self, batch: usize) -> String {
+        let place = self.facts.batches[batch].place;
+        format!("leaf {} of {}", place.index, self.log(place.view))
+    }
+}
+
+fn merge(questions: &mut Questions, more: Questions) {
+    for (batch, seqs) in more {
+        questions.entry(batch).or_default().extend(seqs);
+    }
+}
+
+/// What a container's chains have in common: the id of the first of them.
+fn container(genesis: &Genesis) -> ChainId {
+    let first = Genesis { incarnation: 0, ..genesis.clone() };
+    first.chain_id().expect("a genesis that was decoded is within the limits")
+}
+
+fn admission(facts: &Facts, batch: &BatchFact) -> Admission {
+    let sessions = facts.of_session(batch.session);
+    let (Some(session), Some(genesis)) = (&sessions.session, &facts.of_chain(batch.chain).genesis) else {
+        return match batch.signed {
+            Signed::No => Admission::Forged,
+            Signed::Yes | Signed::KeyUnknown => Admission::Unknown,
+        };
+    };
+    match (batch.signed, &batch.body) {
+        (Signed::No, _) => return if batch.is_flawed { Admission::BadBody } else { Admission::Forged },
+        (Signed::KeyUnknown, _) => return Admission::Unknown,
+        (Signed::Yes, Body::Damaged(_)) => return Admission::BadBody,
+        (Signed::Yes, Body::Contradicts(_)) if batch.is_flawed => return Admission::BadBody,
+        (Signed::Yes, Body::Contradicts(_)) => return Admission::Forged,
+        (Signed::Yes, Body::Holds | Body::NotGiven | Body::Pruned | Body::Sparse) => {}
+    }
+    if !session.owns(genesis) {
+        return Admission::Foreign;
+    }
+    let has_good_leaf = || sessions.leaves.iter().any(|leaf| !leaf.is_foreign);
+    if batch.introduced == Introduced::ByForeign && !has_good_leaf() {
+        return Admission::ByForeign;
+    }
+    if batch.body == Body::Holds { Admission::TakesPart } else { Admission::Unproven }
+}

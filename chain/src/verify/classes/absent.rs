@@ -1,0 +1,62 @@
+//! The class `absent`: a log that others name is not among the sources.
+//!
+//! What only it could hold is unknown, not missing; it is told here, log by log, so that it is said where to look.
+
+use super::super::blame::Fate;
+use super::super::case::Case;
+use super::super::class::Class;
+use super::super::limits::NAMED;
+use super::super::text::{Records, list};
+use super::findings::{About, Findings, MISSING};
+use super::gap::printed;
+
+/// A log that policy, receipt, witness, statement 3 or archive names is not among the sources: completeness fail, that
+/// log; what only it could hold is unknown, not missing.
+///
+/// The same holds for the rest of a log of which a copy shows less than is known to exist; if another log continues
+/// it, that is `abandoned`.
+pub(super) fn absent(case: &Case<'_>, out: &mut Findings) {
+    let unknown = elsewhere(case);
+    for absent in &case.sources.absent {
+        let text = format!(
+            "log {} is named by {} and is not among the sources.{unknown} Add its collector, a copy of its volume, or its \
+             archive.",
+            absent.origin, absent.named_by,
+        );
+        out.add(Class::Absent, MISSING, About::origin(&absent.origin), text);
+    }
+    for (log, (size, by)) in &case.sources.short {
+        if case.sources.successors.iter().any(|successor| successor.log == *log) {
+            continue;
+        }
+        let origin = case.terms.policy.logs()[*log].origin().as_str();
+        let views = case.sources.views[*log]
+            .iter()
+            .map(|view| format!("{} shows {}", case.log(*view), case.facts.view(*view).size()));
+        let text = format!(
+            "log {origin} had {size} leaves ({by}), and {}: the rest of it is not among the sources.{unknown} Add its \
+             collector, or a newer copy.",
+            list(views, NAMED),
+        );
+        out.add(Class::Absent, MISSING, About::origin(origin), text);
+    }
+}
+
+/// The records that may be in what is not there.
+pub(super) fn elsewhere(case: &Case<'_>) -> String {
+    let losses = case.blame.losses.iter().filter(|loss| loss.fate == Fate::Elsewhere);
+    let named: Vec<_> = losses
+        .map(|loss| {
+            format!(
+                "{} of {}, printed {}",
+                Records(loss.first, loss.next),
+                case.who(loss.chain),
+                printed(case, loss.chain, loss.first, loss.next),
+            )
+        })
+        .collect();
+    if named.is_empty() {
+        return String::new();
+    }
+    format!(" These may be there and are in no other source: {}.", list(named, NAMED))
+}

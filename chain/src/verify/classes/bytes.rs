@@ -1,0 +1,264 @@
+//! What is wrong with bytes as such: bad bodies, leaves, tiles and checkpoints.
+//!
+//! Each is told with as much as can still be made out: the pod, container and time of the batch that was damaged, or of
+//! those around it.
+
+use crate::id::LeafIndex;
+
+use super::super::case::{Admission, Case};
+use super::super::class::{Axis, Class, Level};
+use super::super::facts::{BatchFact, ChainNo, Flaw, FlawKind, Place, View, ViewId};
+use super::super::limits::{MAX_FLAWS, NAMED};
+use super::super::prepare::Body;
+use super::super::text::{Between, Records, Utc, list};
+use super::findings::{About, Findings, TAMPERED, UNJUDGED};
+
+const NOTED: (Axis, Level) = (Axis::Integrity, Level::Warn);
+
+/// A stored body is damaged, or is there in a form that is not judged yet.
+///
+/// A removed body (codec 255) and a redacted one (2, 3) are judged with the archive; until then the commitment stands,
+/// and what it stands for is unknown.
+pub(super) fn bad_body(case: &Case<'_>, out: &mut Findings) {
+    for (number, batch) in case.facts.batches.iter().enumerate() {
+        let is_true = case.standings[batch.place.view.0].is_true;
+        // A damaged frame in a log whose leaves are not what it signed is told as its leaf.
+        if case.admissions[number] != Admission::BadBody || batch.is_flawed && !is_true {
+            continue;
+        }
+        let why = match &batch.body {
+            Body::Damaged(why) | Body::Contradicts(why) => why,
+            Body::Holds | Body::NotGiven | Body::Pruned | Body::Sparse => "its signature does not hold",
+        };
+        let note = note(case, batch.place);
+        let text = format!(
+            "{} are damaged in storage: {why}{note} ({}). They cannot be read there any more; look for another copy, and \
+             keep this one as evidence.",
+            records(case, batch),
+            case.leaf(number),
+        );
+        out.add(Class::BadBody, TAMPERED, About::batch(case, number), text);
+    }
+    for (number, view) in case.facts.views.iter().enumerate() {
+        for flaw in shown(view).filter(|flaw| flaw.kind == FlawKind::Body) {
+            let place = Place { view: ViewId(number), index: flaw.index };
+            let text =
+                format!("the body of leaf {} of {} is damaged: {}.", flaw.index, case.log(place.view), flaw.note);
+            out.add(Class::BadBody, TAMPERED, About::leaf(case, place), text);
+        }
+        for flaw in shown(view).filter(|flaw| flaw.kind == FlawKind::Damaged && case.standings[number].is_true) {
+            let place = Place { view: ViewId(number), index: flaw.index };
+            let batch = at(case, place);
+            // Told above with its body.
+            if batch.is_some_and(|batch| case.admissions[batch] == Admission::BadBody) {
+                continue;
+            }
+            let what =
+                batch.map(|batch| format!(", {},", records(case, &case.facts.batches[batch]))).unwrap_or_default();
+            let text = format!(
+                "the frame of leaf {}{what} of {} is damaged ({}), though leaf and body are still what was signed. The \
+                 volume was written to or is failing: replace it, and keep this one as evidence.",
+                flaw.index,
+                case.log(place.view),
+                flaw.note,
+            );
+            out.add(Class::BadBody, TAMPERED, About::leaf(case, place), text);
+        }
+    }
+    not_judged(case, out);
+}
+
+/// Bodies that are not there to be judged, told once for each chain.
+fn not_judged(case: &Case<'_>, out: &mut Findings) {
+    for chain in case.numbers().filter(|chain| case.in_scope(*chain)) {
+        for (body, class, why) in [
+            (Body::NotGiven, Class::Unreadable, "are not given out to this reader: use a token that may read them"),
+            (
+                Body::Pruned,
+                Class::BadBody,
+                "were removed; whether that was due is judged with the archive, not yet here",
+            ),
+            (
+                Body::Sparse,
+                Class::BadBody,
+                "were redacted; whether that was due is judged with the archive, not yet here",
+            ),
+        ] {
+            let edges = case.of(chain).edges.iter().filter(|edge| {
+                let held = |number: &usize| case.admissions[*number] == Admission::TakesPart;
+                !edge.batches.iter().any(held) && edge.batches.iter().any(|n| case.facts.batches[*n].body == body)
+            });
+            let bounds = edges.map(|edge| (edge.first, edge.next));
+            let Some((first, next)) = bounds.reduce(|(first, next), (f, n)| (first.min(f), next.max(n))) else {
+                continue;
+            };
+            let text = format!("bodies of {}, {}, {why}.", case.who(chain), Records(first, next));
+            out.add(class, UNJUDGED, About::default().chain(case, chain).records(first, next), text);
+        }
+    }
+}
+
+/// A leaf was changed or removed after the log signed it, or cannot be read.
+pub(super) fn bad_leaf(case: &Case<'_>, out: &mut Findings) {
+    let answering = case.blame.answering();
+    for (number, view) in case.facts.views.iter().enumerate() {
+        let id = ViewId(number);
+        let mut is_told = answering.contains(&id);
+        let is_true = case.standings[number].is_true;
+        let flaws = shown(view).filter(|flaw| match flaw.kind {
+            FlawKind::Damaged => !is_true,
+            FlawKind::Lost | FlawKind::Between | FlawKind::Undecodable | FlawKind::Order => true,
+            FlawKind::Body => false,
+        });
+        for flaw in flaws {
+            is_told = true;
+            tell_flaw(case, Place { view: id, index: flaw.index }, flaw, out);
+        }
+        let is_forged = |batch: &&BatchFact| {
+            let no = case.standings[number].suspects(batch.place.index);
+            batch.place.view == id && no
+        };
+        let forged = case.facts.batches.iter().zip(&case.admissions).filter(|(batch, _)| is_forged(batch));
+        is_told |=
+            forged.into_iter().any(|(_, admission)| *admission == Admission::Forged) && view.shown() == view.size();
+        if !is_true && !view.heads.is_empty() && !is_told {
+            untrue(case, id, view, out);
+        }
+        if view.unknown_leaves + view.unknown_statements > 0 {
+            let text = format!(
+                "{} holds {} leaves and {} statements of kinds that this version does not know; they were counted and \
+                 not judged. Use a newer version.",
+                case.log(id),
+                view.unknown_leaves,
+                view.unknown_statements,
+            );
+            out.add(Class::BadLeaf, NOTED, About::log(case, id), text);
+        }
+    }
+}
+
+fn tell_flaw(case: &Case<'_>, place: Place, flaw: &Flaw, out: &mut Findings) {
+    let (index, log) = (flaw.index, case.log(place.view));
+    let what = match flaw.kind {
+        FlawKind::Between => format!("bytes before leaf {index} of {log} are damaged; no leaf is concerned"),
+        FlawKind::Lost => format!("leaf {index} of {log} is lost: nothing can be made of its bytes"),
+        FlawKind::Undecodable => format!("leaf {index} of {log} cannot be read"),
+        FlawKind::Order => format!("leaf {index} of {log} is there again or out of order"),
+        FlawKind::Damaged | FlawKind::Body => match at(case, place) {
+            Some(batch) => format!("leaf {index} of {log}, {}, was changed", records(case, &case.facts.batches[batch])),
+            None => format!("leaf {index} of {log} was changed"),
+        },
+    };
+    let text = format!(
+        "{what} ({}).{} Compare with other copies of that log, and keep this one as evidence.",
+        flaw.note,
+        around(case, place.view, index.get(), index.get() + 1),
+    );
+    out.add(Class::BadLeaf, TAMPERED, About::leaf(case, place), text);
+}
+
+/// A log whose leaves do not give the root, and nothing else says where.
+fn untrue(case: &Case<'_>, id: ViewId, view: &View, out: &mut Findings) {
+    let standing = &case.standings[id.0];
+    let (from, to) = standing.suspects.unwrap_or((0, view.size()));
+    let where_ = if to > from + 1 { format!("from {from} to {}", to - 1) } else { from.to_string() };
+    let missing = view.size().saturating_sub(view.shown());
+    let how = match (missing, standing.lost.is_empty()) {
+        (0, true) => "a leaf was changed or moved".to_owned(),
+        (0, false) => format!("leaves were changed: {}", list(standing.lost.iter().map(|(index, _)| index), NAMED)),
+        (1, _) => "one leaf is missing".to_owned(),
+        (n, _) => format!("{n} leaves are missing"),
+    };
+    let text = format!(
+        "the leaves of {} do not give the root that it signed for {} leaves: {how}, among leaves {where_}.{} Compare with \
+         other copies of that log, and keep this one as evidence.",
+        case.log(id),
+        view.size(),
+        around(case, id, from, to),
+    );
+    out.add(Class::BadLeaf, TAMPERED, About::leaf(case, Place { view: id, index: LeafIndex::new(from) }), text);
+}
+
+/// A tile or bundle is not what the leaves give, though the leaves are what the log signed; or it is none at all.
+pub(super) fn bad_tile(case: &Case<'_>, out: &mut Findings) {
+    for (number, view) in case.facts.views.iter().enumerate() {
+        let id = ViewId(number);
+        let is_true = case.standings[number].is_true;
+        let bad = view.tiles.bad.iter().filter(|tile| is_true || !tile.differs);
+        let named = list(bad.clone().map(|tile| format!("{} ({})", tile.path, tile.why)), NAMED);
+        if bad.count() > 0 {
+            let text = format!(
+                "tiles of {} are not what its leaves give: {named}. No record is concerned, but others cannot check this \
+                 log with them.{} Keep them as evidence, and let the collector make them again.",
+                case.log(id),
+                around(case, id, 0, view.size()),
+            );
+            out.add(Class::BadTile, TAMPERED, About::log(case, id), text);
+        }
+    }
+}
+
+/// A checkpoint of a log whose signature or form does not hold.
+pub(super) fn bad_checkpoint(case: &Case<'_>, out: &mut Findings) {
+    for (number, view) in case.facts.views.iter().enumerate().filter(|(_, view)| !view.bad_notes.is_empty()) {
+        let id = ViewId(number);
+        let text = format!(
+            "checkpoints of {} do not hold: {}.{} A log signs each of them, so they were changed afterwards: look into \
+             that collector's storage.",
+            case.log(id),
+            list(view.bad_notes.iter().map(|(name, why)| format!("{name} ({why})")), NAMED),
+            around(case, id, 0, view.size()),
+        );
+        out.add(Class::BadCheckpoint, TAMPERED, About::log(case, id), text);
+    }
+}
+
+/// Flaws of leaves that count.
+fn shown(view: &View) -> impl Iterator<Item = &Flaw> {
+    view.flaws.iter().filter(|flaw| flaw.index.get() < view.size()).take(MAX_FLAWS)
+}
+
+fn at(case: &Case<'_>, place: Place) -> Option<usize> {
+    let found = case.facts.batches.iter().position(|batch| batch.place == place);
+    found
+}
+
+/// What the reader said of the frame at a place.
+fn note(case: &Case<'_>, place: Place) -> String {
+    let flaws = &case.facts.view(place.view).flaws;
+    let flaw = flaws.iter().find(|flaw| flaw.index == place.index && flaw.kind == FlawKind::Damaged);
+    flaw.map(|flaw| format!("; {}", flaw.note)).unwrap_or_default()
+}
+
+/// "records 3 to 9 of container app of pod shop/cart, printed between … and …".
+fn records(case: &Case<'_>, batch: &BatchFact) -> String {
+    let c = &batch.commitment;
+    format!(
+        "{} of {}, printed {}",
+        Records(c.first_seq, c.next_seq()),
+        case.who(batch.chain),
+        Between(Some(c.first_time), Some(c.last_time)),
+    )
+}
+
+/// Whose output the leaves of a range, and those next to it, hold, and when they were received.
+fn around(case: &Case<'_>, view: ViewId, from: u64, to: u64) -> String {
+    let facts = case.facts.view(view);
+    let (before, after) = (from.saturating_sub(1), to.min(facts.size().saturating_sub(1)));
+    let time = |index| facts.time(index).map(Utc);
+    let when = match (time(before), time(after)) {
+        (Some(from), Some(to)) => format!(" The leaves around there were received from {from} to {to}"),
+        (Some(from), None) => format!(" The leaves around there were received after {from}"),
+        (None, Some(to)) => format!(" The leaves around there were received before {to}"),
+        (None, None) => return String::new(),
+    };
+    let margin = |index: u64| index.saturating_add(8) >= from && index <= to.saturating_add(8);
+    let near = case.facts.batches.iter().filter(|batch| batch.place.view == view && margin(batch.place.index.get()));
+    let mut chains: Vec<ChainNo> = near.map(|batch| batch.chain).collect();
+    chains.sort_unstable();
+    chains.dedup();
+    if chains.is_empty() {
+        return format!("{when}.");
+    }
+    format!("{when} and hold output of {}.", list(chains.iter().map(|chain| case.who(*chain)), NAMED))
+}

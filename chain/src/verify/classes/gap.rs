@@ -1,0 +1,128 @@
+//! The class `gap`, and missing positions that a log's damage explains.
+//!
+//! What became of each missing position is decided in `blame`, in the table's order; here it is told, with the
+//! neighbours that bound it in time and place.
+
+use crate::id::{LeafIndex, Seq, Time};
+
+use super::super::blame::{Fate, Loss};
+use super::super::case::Case;
+use super::super::class::Class;
+use super::super::facts::{ChainNo, Place, ViewId};
+use super::super::join::Stater;
+use super::super::limits::NAMED;
+use super::super::text::{Between, Records, Utc, list};
+use super::findings::{About, Findings, MISSING, TAMPERED};
+
+/// Other missing positions: completeness fail.
+pub(super) fn gap(case: &Case<'_>, out: &mut Findings) {
+    for loss in &case.blame.losses {
+        match &loss.fate {
+            Fate::Gap => out.add(Class::Gap, MISSING, About::default().of(case, loss), missing(case, loss)),
+            Fate::Lost { views, index } => {
+                let (about, text) = lost(case, loss, views, *index);
+                out.add(Class::BadLeaf, TAMPERED, about, text);
+            }
+            // Pending is counted; what may be elsewhere is told with the log that is not there.
+            Fate::Pending | Fate::Elsewhere => {}
+        }
+    }
+}
+
+impl About {
+    fn of(self, case: &Case<'_>, loss: &Loss) -> Self {
+        self.chain(case, loss.chain).records(loss.first, loss.next)
+    }
+}
+
+fn missing(case: &Case<'_>, loss: &Loss) -> String {
+    let receipts = receipts(case, loss);
+    let promised = match receipts.as_str() {
+        "" => "No receipt for them is in evidence, so which log had them cannot be told.".to_owned(),
+        receipts => format!("Receipts say where they were: {receipts}."),
+    };
+    format!(
+        "{} of {} are missing in all sources; they were printed {}. That they existed shows {}. {promised} Look for \
+         copies of the pool's logs that are not among the sources.",
+        Records(loss.first, loss.next),
+        case.who(loss.chain),
+        printed(case, loss.chain, loss.first, loss.next),
+        evidence(case, loss),
+    )
+}
+
+fn lost(case: &Case<'_>, loss: &Loss, views: &[ViewId], index: Option<LeafIndex>) -> (About, String) {
+    let about = match (views, index) {
+        ([view], Some(index)) => About::leaf(case, Place { view: *view, index }),
+        (views, _) => About::log(case, views[0]),
+    };
+    let wheres = views.iter().map(|view| {
+        let place = match (index, case.standings[view.0].suspects) {
+            (Some(index), _) => format!("leaf {index}"),
+            (None, Some((from, to))) if to > from + 1 => format!("a leaf from {from} to {}", to - 1),
+            (None, Some((from, _))) => format!("leaf {from}"),
+            (None, None) => "its past".to_owned(),
+        };
+        format!("{} ({place})", case.log(*view))
+    });
+    let text = format!(
+        "{} of {}, printed {}, are gone because a log no longer shows what it signed: {}. A leaf was changed or removed \
+         there after it had been signed. Compare with other copies of that log, and keep this one as evidence.",
+        Records(loss.first, loss.next),
+        case.who(loss.chain),
+        printed(case, loss.chain, loss.first, loss.next),
+        list(wheres, NAMED),
+    );
+    (about.of(case, loss), text)
+}
+
+/// When missing records were printed: between their neighbours.
+pub(super) fn printed(case: &Case<'_>, chain: ChainNo, first: Seq, next: Seq) -> Between {
+    let edges = &case.of(chain).edges;
+    let before = edges.iter().filter(|edge| edge.next <= first).max_by_key(|edge| edge.next);
+    let after = edges.iter().filter(|edge| edge.first >= next).min_by_key(|edge| edge.first);
+    let commitment = |batches: &[usize]| &case.facts.batches[batches[0]].commitment;
+    let before = before.map(|edge| commitment(&edge.batches).last_time);
+    let after = after.map(|edge| commitment(&edge.batches).first_time);
+    // Nothing after it: the newest sign of life is the latest that it can have been.
+    let stated = || newest_statement(case, chain, next);
+    Between(before, after.or_else(stated))
+}
+
+fn newest_statement(case: &Case<'_>, chain: ChainNo, next: Seq) -> Option<Time> {
+    case.of(chain).stated.iter().filter(|stated| stated.next >= next).map(|stated| stated.received_at).min()
+}
+
+/// What shows that missing positions existed: the earliest thing that states a later one.
+fn evidence(case: &Case<'_>, loss: &Loss) -> String {
+    let joined = case.of(loss.chain);
+    let batches = joined.batches().map(|number| {
+        let batch = &case.facts.batches[number];
+        (batch.commitment.next_seq(), batch.received_at, batch.place, "the batch in")
+    });
+    let stated = joined.stated.iter().map(|stated| match stated.by {
+        Stater::Heartbeat(head) => (stated.next, stated.received_at, case.facts.heads[head].place, "a heartbeat in"),
+        Stater::Resumed(batch) => {
+            (stated.next, stated.received_at, case.facts.batches[batch].place, "the chain that took over, by")
+        }
+    });
+    let first = batches.chain(stated).filter(|(next, ..)| *next >= loss.next).min_by_key(|(_, time, ..)| *time);
+    match first {
+        Some((_, time, place, what)) => {
+            format!("{what} leaf {} of {}, received at {}", place.index, case.log(place.view), Utc(time))
+        }
+        None => "what follows them".to_owned(),
+    }
+}
+
+/// Receipts that cover missing positions.
+fn receipts(case: &Case<'_>, loss: &Loss) -> String {
+    let of = case.facts.receipts.iter().filter(|receipt| {
+        receipt.chain == loss.chain && receipt.first_seq < loss.next && loss.first < receipt.next_seq
+    });
+    let named = of.map(|receipt| {
+        let origin = case.terms.policy.logs()[receipt.log].origin();
+        format!("leaf {} of log {origin} at {}", receipt.index, Utc(receipt.received_at))
+    });
+    list(named, NAMED)
+}

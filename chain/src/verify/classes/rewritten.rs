@@ -1,0 +1,97 @@
+//! The class `rewritten`: a log contradicts what it signed before, or what others saw of it.
+//!
+//! A log only grows, so every tree head that it ever signed is the root of its first leaves. Heads are compared where
+//! the leaves are those of the largest checkpoint; where they are not, `bad-leaf` tells that, and a smaller head can
+//! neither be confirmed nor refuted.
+
+use crate::digest::Digest;
+
+use super::super::case::Case;
+use super::super::class::Class;
+use super::super::facts::{Head, ViewId};
+use super::super::limits::NAMED;
+use super::super::settle::Roots;
+use super::super::sources::Claim;
+use super::super::terms::SourceKind;
+use super::super::text::list;
+use super::findings::{About, Findings, TAMPERED};
+
+/// How a view contradicts a tree head.
+#[derive(Clone, Debug)]
+pub(in super::super) struct Rewrite {
+    size: u64,
+    by: String,
+    /// The view shows fewer leaves than the head has.
+    is_smaller: bool,
+}
+
+/// A checkpoint inconsistent with one that is known, or, for a log read from its collector, smaller than one known
+/// before it was fetched (of a copy or an archive the rest is then as absent): seen earlier (`--checkpoint`,
+/// `--state`), or held by a witness, a statement 3, an archive: integrity fail, that log.
+pub(super) fn rewritten(case: &Case<'_>, out: &mut Findings) {
+    for (number, rewrites) in case.rewrites.iter().enumerate().filter(|(_, rewrites)| !rewrites.is_empty()) {
+        let view = ViewId(number);
+        let facts = case.facts.view(view);
+        let heads = rewrites.iter().map(|Rewrite { size, by, is_smaller }| match is_smaller {
+            true => format!("{by} has a head of {size} leaves, and it shows only {}", facts.size()),
+            false => format!("{by} has another head of {size} leaves"),
+        });
+        // Below the smallest head that is contradicted the change cannot be bounded from the evidence.
+        let smallest = rewrites.iter().map(|rewrite| rewrite.size).min().unwrap_or(0);
+        let chains = concerned(case, view, smallest);
+        let text = format!(
+            "{} is not the log that it was: {}. Leaves were changed or removed and the log signed again.{chains} Trust \
+             what others hold of it (witness, archive, receipts), and keep both as evidence.",
+            case.log(view),
+            list(heads, NAMED),
+        );
+        out.add(Class::Rewritten, TAMPERED, About::log(case, view), text);
+    }
+}
+
+/// The pods whose output the log holds near where it was changed: those that last wrote before, and what follows.
+fn concerned(case: &Case<'_>, view: ViewId, size: u64) -> String {
+    let near = case.facts.batches.iter().filter(|batch| batch.place.view == view);
+    let mut chains: Vec<_> = near.rev().map(|batch| (batch.place.index.get() >= size, batch.chain)).collect();
+    chains.sort_unstable();
+    chains.dedup_by_key(|(_, chain)| *chain);
+    if chains.is_empty() {
+        return String::new();
+    }
+    let facts = case.facts.view(view);
+    let until = facts.newest.map(|time| format!(" up to {}", super::super::text::Utc(time))).unwrap_or_default();
+    format!(" It holds output of {}{until}.", list(chains.iter().map(|(_, chain)| case.who(*chain)), NAMED))
+}
+
+/// The heads that a view contradicts.
+pub(in super::super) fn rewrites(case: &Case<'_>, view: ViewId) -> Vec<Rewrite> {
+    let (facts, standing) = (case.facts.view(view), &case.standings[view.0]);
+    let own = standing.contradicted.iter().map(|head| Rewrite {
+        size: head.size,
+        by: "one of its own checkpoints".into(),
+        is_smaller: false,
+    });
+    let mut rewrites: Vec<_> = own.collect();
+    let claims = &case.sources.claims[facts.log];
+    let roots = Roots::at_sizes(facts, claims.iter().map(|claim| claim.size).filter(|size| *size <= facts.size()));
+    let is_collector = case.facts.source_of(view).kind == SourceKind::Collector;
+    for claim in claims {
+        let Claim { size, root, by, is_older, .. } = claim;
+        let is_smaller = *size > facts.size();
+        let contradicts = if is_smaller {
+            is_collector && *is_older
+        } else {
+            here(&facts.heads, *size, roots.at(*size).filter(|_| standing.is_true)).is_some_and(|here| here != *root)
+        };
+        let is_told = rewrites.iter().any(|rewrite| rewrite.size == *size && rewrite.by == *by);
+        if contradicts && !is_told {
+            rewrites.push(Rewrite { size: *size, by: by.clone(), is_smaller });
+        }
+    }
+    rewrites
+}
+
+/// The root that a view stands for at a size: of its leaves if they are true, else what it signed.
+fn here(heads: &[Head], size: u64, root: Option<Digest>) -> Option<Digest> {
+    root.or_else(|| heads.iter().find(|head| head.size == size).map(|head| head.root))
+}

@@ -1,0 +1,112 @@
+//! The class `twins`: two speak where one pod can only have one voice.
+//!
+//! Of a pod's sessions only the youngest goes on, of chains only one takes over from another, and after its end a pod
+//! begins nothing. Who is the impostor cannot be told from the evidence, so all are named.
+
+use std::collections::BTreeMap;
+
+use crate::id::Time;
+use crate::statement::Statement;
+
+use super::super::case::Case;
+use super::super::class::Class;
+use super::super::facts::{ChainNo, SessionNo};
+use super::super::limits::{NAMED, OVERLAP};
+use super::super::text::{Utc, list};
+use super::findings::{About, Findings, INVENTED};
+
+/// A session signs a heartbeat dated over 60 s after another session of that pod UID was introduced (dated: the smaller
+/// of signed time and `received_at`, for both); or two chains resume one chain; or a leaf 1 received over 60 s after
+/// statement 11 for its pod: authenticity fail, undecided, all named.
+///
+/// "Another" is one that was introduced later: every restart of a sidecar goes on after the session before it was.
+pub(super) fn twins(case: &Case<'_>, out: &mut Findings) {
+    two_sessions(case, out);
+    two_chains(case, out);
+    after_the_end(case, out);
+}
+
+/// When a session was introduced: the smallest of its own time and those of its leaves.
+fn introduced(case: &Case<'_>, session: SessionNo) -> Option<Time> {
+    let facts = case.facts.of_session(session);
+    let received = facts.leaves.iter().map(|leaf| leaf.received_at).min()?;
+    Some(received.min(facts.session.as_ref()?.started_at))
+}
+
+fn two_sessions(case: &Case<'_>, out: &mut Findings) {
+    let mut pods: BTreeMap<&str, Vec<(Time, SessionNo)>> = BTreeMap::new();
+    for (number, facts) in (0..).zip(&case.facts.sessions) {
+        let Some(session) = facts.session.as_deref().filter(|session| case.pod_in_scope(session)) else { continue };
+        if let Some(time) = introduced(case, SessionNo(number)) {
+            pods.entry(&session.pod_uid).or_default().push((time, SessionNo(number)));
+        }
+    }
+    for mut sessions in pods.into_values() {
+        sessions.sort_unstable();
+        for (at, (_, session)) in sessions.iter().enumerate() {
+            let Some((beat, place)) = case.facts.of_session(*session).newest_beat else { continue };
+            let younger = sessions[at + 1..].iter().filter(|(time, _)| beat.since(*time) > OVERLAP);
+            let Some((time, other)) = younger.min() else { continue };
+            let text = format!(
+                "{} was still speaking at {} (leaf {} of {}), although {} had been introduced for the same pod at {}. \
+                 One of the two is an impostor; which one is undecided: someone may have got a token of that pod.",
+                case.sidecar(*session),
+                Utc(beat),
+                place.index,
+                case.log(place.view),
+                case.sidecar(*other),
+                Utc(*time),
+            );
+            out.add(Class::Twins, INVENTED, About::leaf(case, place), text);
+        }
+    }
+}
+
+fn two_chains(case: &Case<'_>, out: &mut Findings) {
+    let mut successors: BTreeMap<ChainNo, Vec<(ChainNo, usize)>> = BTreeMap::new();
+    for takeover in &case.takeovers {
+        if let Some(target) = takeover.target.filter(|target| case.in_scope(*target)) {
+            let of = successors.entry(target).or_default();
+            if of.iter().all(|(chain, _)| *chain != takeover.chain) {
+                of.push((takeover.chain, takeover.batch));
+            }
+        }
+    }
+    for (target, chains) in successors.into_iter().filter(|(_, chains)| chains.len() > 1) {
+        let named = chains.iter().map(|(chain, batch)| format!("{} ({})", case.who(*chain), case.leaf(*batch)));
+        let text = format!(
+            "{} chains say that they take over from that of {}: {}. Only one can; which one is undecided: someone may \
+             have got a token of that pod.",
+            chains.len(),
+            case.who(target),
+            list(named, NAMED),
+        );
+        out.add(Class::Twins, INVENTED, About::default().chain(case, target), text);
+    }
+}
+
+fn after_the_end(case: &Case<'_>, out: &mut Findings) {
+    let mut ends: BTreeMap<&str, Time> = BTreeMap::new();
+    for (_, _, statement) in &case.facts.authority {
+        if let Statement::Ended { pod_uid, at, .. } = statement {
+            ends.entry(pod_uid).and_modify(|end| *end = (*end).min(*at)).or_insert(*at);
+        }
+    }
+    for (number, facts) in (0..).zip(&case.facts.sessions) {
+        let Some(session) = facts.session.as_deref().filter(|session| case.pod_in_scope(session)) else { continue };
+        let Some(end) = ends.get(session.pod_uid.as_str()) else { continue };
+        let late = facts.leaves.iter().find(|leaf| leaf.received_at.since(*end) > OVERLAP);
+        if let Some(leaf) = late {
+            let text = format!(
+                "{} was introduced at {} (leaf {} of {}), although that pod had ended at {}. Someone may have kept a \
+                 token of that pod, or the statement of its end is wrong: undecided.",
+                case.sidecar(SessionNo(number)),
+                Utc(leaf.received_at),
+                leaf.place.index,
+                case.log(leaf.place.view),
+                Utc(*end),
+            );
+            out.add(Class::Twins, INVENTED, About::leaf(case, leaf.place), text);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Which logs there are, which are named and not there, and what is claimed of each by others than itself.
+//!
+//! Logs are named by the policy, by receipts and by the logs that continue them. A log that is named and not among the
+//! sources is absent, unless a source that cannot be read may be it: that is unreadable, never absent. Owns these
+//! distinctions and the list of claims; weighs nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::digest::Digest;
+use crate::id::LeafIndex;
+
+use super::case::Case;
+use super::facts::{Head, ViewId};
+use super::judge::{Opened, number_of, open};
+use super::terms::{KnownBy, SourceKind};
+
+/// A tree head of a log that someone else holds.
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub(super) size: u64,
+    pub(super) root: Digest,
+    /// Whose word it is, for a person.
+    pub(super) by: String,
+    /// Whether a witness of the policy cosigned it.
+    pub(super) is_cosigned: bool,
+    /// Whether it was held before the sources were read: a collector must show at least this.
+    pub(super) is_older: bool,
+}
+
+/// A log that is named and not among the sources.
+#[derive(Debug)]
+pub(super) struct AbsentLog {
+    pub(super) origin: String,
+    pub(super) named_by: String,
+}
+
+/// A log that is continued by another.
+#[derive(Debug)]
+pub(super) struct Successor {
+    /// Where it is said.
+    pub(super) view: ViewId,
+    pub(super) index: LeafIndex,
+    /// The number of the log that is continued.
+    pub(super) log: usize,
+    pub(super) size: u64,
+}
+
+/// The logs and what is said of them.
+#[derive(Debug, Default)]
+pub(super) struct Sources {
+    /// By log number of the policy.
+    pub(super) views: Vec<Vec<ViewId>>,
+    /// By log number of the policy.
+    pub(super) claims: Vec<Vec<Claim>>,
+    /// Checkpoints that were given and do not hold: label, why, whether only the key is unknown.
+    pub(super) bad_known: Vec<(String, String, bool)>,
+    pub(super) absent: Vec<AbsentLog>,
+    pub(super) successors: Vec<Successor>,
+    /// Logs, by number, of which less is in the sources than is known to exist: that size, and who knows it.
+    pub(super) short: BTreeMap<usize, (u64, String)>,
+    /// Whether something that was named could not be read.
+    pub(super) is_blind: bool,
+}
+
+impl Sources {
+    /// Of a case whose facts are complete.
+    pub(super) fn of(case: &Case<'_>) -> Self {
+        let count = case.terms.policy.logs().len();
+        let mut sources = Self { views: vec![Vec::new(); count], ..Self::default() };
+        sources.claims.resize_with(count, Vec::new);
+        for (number, view) in case.facts.views.iter().enumerate() {
+            sources.views[view.log].push(ViewId(number));
+        }
+        let is_blind =
+            |source: &super::facts::SourceFacts| !source.unreadable.is_empty() || !source.unknown_key.is_empty();
+        sources.is_blind = case.facts.sources.iter().any(is_blind);
+        sources.add_known(case);
+        sources.add_continued(case);
+        sources.add_other_views(case);
+        sources.find_absent(case);
+        sources.find_short(case);
+        sources
+    }
+
+    /// Whether what is missing may be where nobody could look.
+    pub(super) fn may_be_elsewhere(&self) -> bool {
+        self.is_blind || !self.absent.is_empty() || !self.short.is_empty()
+    }
+
+    fn add_known(&mut self, case: &Case<'_>) {
+        for known in &case.terms.known {
+            match open(&case.terms.policy, &known.note) {
+                Opened::Good(log, head) => {
+                    let by = match known.by {
+                        KnownBy::Operator => format!("the checkpoint {} that was given", known.label),
+                        KnownBy::State => format!("an earlier verification ({})", known.label),
+                        KnownBy::Witness => format!("the witness {}", known.label),
+                    };
+                    let Head { size, root, witnesses, is_met: _ } = head;
+                    let is_cosigned = !witnesses.is_empty() || known.by == KnownBy::Witness;
+                    self.claims[log].push(Claim { size, root, by, is_cosigned, is_older: true });
+                }
+                Opened::Bad(_, why) => self.bad_known.push((known.label.clone(), why, false)),
+                Opened::Unknown(origin) => {
+                    let why = format!("no key of the policy signed it ({})", origin.unwrap_or_default());
+                    self.bad_known.push((known.label.clone(), why, true));
+                }
+            }
+        }
+    }
+
+    fn add_continued(&mut self, case: &Case<'_>) {
+        for (number, view) in case.facts.views.iter().enumerate() {
+            for (index, origin, size, root) in &view.successor_of {
+                let by = format!("log {}, which continues it", view.origin);
+                let Some(log) = number_of(&case.terms.policy, origin) else {
+                    self.absent.push(AbsentLog { origin: origin.clone(), named_by: by });
+                    continue;
+                };
+                let (is_cosigned, is_older) = (false, false);
+                self.claims[log].push(Claim { size: *size, root: *root, by, is_cosigned, is_older });
+                self.successors.push(Successor { view: ViewId(number), index: *index, log, size: *size });
+            }
+        }
+    }
+
+    /// Two sources that show the same log must show the same log.
+    fn add_other_views(&mut self, case: &Case<'_>) {
+        for views in self.views.iter().filter(|views| views.len() > 1) {
+            for view in views {
+                let facts = case.facts.view(*view);
+                for head in &facts.heads {
+                    let by = format!("the source {}", case.facts.source_of(*view).label);
+                    let is_cosigned = !head.witnesses.is_empty();
+                    let Head { size, root, .. } = *head;
+                    self.claims[facts.log].push(Claim { size, root, by, is_cosigned, is_older: false });
+                }
+            }
+        }
+    }
+
+    fn find_absent(&mut self, case: &Case<'_>) {
+        let mut unreadable: BTreeSet<&str> = BTreeSet::new();
+        let mut unnamed = 0;
+        for source in &case.facts.sources {
+            for (origin, _) in &source.unreadable {
+                match origin {
+                    Some(origin) => drop(unreadable.insert(origin)),
+                    None => unnamed += 1,
+                }
+            }
+            unreadable.extend(source.unknown_key.iter().map(String::as_str));
+        }
+        let logs = case.terms.policy.logs();
+        let missing: Vec<_> = (logs.iter().zip(&self.views))
+            .filter(|(log, views)| views.is_empty() && !unreadable.contains(log.origin().as_str()))
+            .map(|(log, _)| log.origin().to_string())
+            .collect();
+        // A source that cannot be read and does not say its name may be any of them.
+        if missing.len() > unnamed {
+            let named_by = "the policy";
+            self.absent.extend(missing.into_iter().map(|origin| AbsentLog { origin, named_by: named_by.into() }));
+        }
+        for (origin, named_by) in &case.facts.named {
+            self.absent.push(AbsentLog { origin: origin.clone(), named_by: named_by.clone() });
+        }
+        self.absent.retain(|absent| !unreadable.contains(absent.origin.as_str()));
+        self.absent.sort_by(|a, b| a.origin.cmp(&b.origin));
+        self.absent.dedup_by(|a, b| a.origin == b.origin);
+    }
+
+    /// Logs of which a copy shows less than is known. (A collector that shows less has taken it back: `rewritten`.)
+    fn find_short(&mut self, case: &Case<'_>) {
+        for (log, views) in self.views.iter().enumerate().filter(|(_, views)| !views.is_empty()) {
+            let size = views.iter().map(|view| case.facts.view(*view).size()).max().unwrap_or(0);
+            let is_copy = |view: &ViewId| case.facts.source_of(*view).kind == SourceKind::Copy;
+            let largest = self.claims[log].iter().max_by_key(|claim| claim.size);
+            if let Some(claim) = largest.filter(|claim| claim.size > size)
+                && (views.iter().all(is_copy) || !claim.is_older)
+            {
+                self.short.insert(log, (claim.size, claim.by.clone()));
+            }
+        }
+    }
+}
