@@ -3,15 +3,34 @@
 //! Owns the contract with forwarding: capture hands out [`Output`]s, forwarding reports receipted prefixes. Everything
 //! is synchronous, does a bounded amount a call, and never blocks on the network.
 
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod rig;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod vectors;
+
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use indelible_chain::batch::Commitment;
+use indelible_chain::bytes::DecodeError;
 use indelible_chain::genesis::Genesis;
 use indelible_chain::id::{ChainId, Head, SessionId, Time};
 use indelible_chain::key::PrivateKey;
+
+use crate::journal::dir::StateDir;
+use crate::journal::{Loaded, Store, load};
+use crate::limits::{MAX_CONTAINERS, MAX_UNRECEIPTED_SIDECAR, POLL_INTERVAL, READ_WINDOW};
+use crate::logdir::LogDir;
+use crate::logdir::kubelet::Kubelet;
+use crate::tail::{Edges, Ending, Sealer, Tail};
+use crate::watch::Changed;
 
 /// A signed batch on its way. `upload` is the body of `POST /v1/batches`, made once, shared by all tries.
 #[derive(Clone, Debug)]
@@ -140,55 +159,293 @@ pub enum OpenError {
         /// The directory.
         path: PathBuf,
     },
+    /// The pod's names cannot be said in the evidence.
+    #[error("the pod's identity: {0}; give the names that the cluster knows it by")]
+    Pod(#[from] DecodeError),
+    /// Without memory.
+    #[error("no memory to pack batches: {0}")]
+    Memory(std::io::Error),
 }
 
 /// All chains of the pod.
 #[derive(Debug)]
 pub struct Capture {
-    _signer: Arc<Signer>,
+    settings: Settings,
+    logs: Box<dyn LogDir>,
+    store: Box<dyn Store>,
+    sealer: Sealer,
+    window: Vec<u8>,
+    tails: BTreeMap<String, Tail>,
+    /// Which container has the first turn next.
+    first_turn: usize,
+    ending: Ending,
+    /// When everything was last looked at; `None`: it is due.
+    polled: Option<Time>,
+    listed: Listing,
+    /// Something came in that `work` is to act on at once.
+    stirred: bool,
+    stats: Stats,
+}
+
+/// Whether the log directory could be listed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Listing {
+    NotYet,
+    Done,
 }
 
 impl Capture {
     /// Opens the state directory and takes up the chains that it knows. Lists nothing yet: [`work`](Self::work) does.
-    pub fn open(_settings: Settings, signer: Arc<Signer>) -> Result<Self, OpenError> {
-        Ok(Self { _signer: signer })
+    pub fn open(settings: Settings, signer: Arc<Signer>) -> Result<Self, OpenError> {
+        let store = StateDir::open(&settings.state, &settings.pod)?;
+        let logs = Kubelet::new(&settings.logs);
+        Self::with(settings, signer, Box::new(logs), Box::new(store))
+    }
+
+    /// The same over other edges.
+    pub fn with(
+        settings: Settings,
+        signer: Arc<Signer>,
+        logs: Box<dyn LogDir>,
+        store: Box<dyn Store>,
+    ) -> Result<Self, OpenError> {
+        let sealer = Sealer::new(signer, settings.max_batch_bytes).map_err(OpenError::Memory)?;
+        let mut capture = Self {
+            settings,
+            logs,
+            store,
+            sealer,
+            window: vec![0; READ_WINDOW],
+            tails: BTreeMap::new(),
+            first_turn: 0,
+            ending: Ending::No,
+            polled: None,
+            listed: Listing::NotYet,
+            stirred: true,
+            stats: Stats::default(),
+        };
+        let state = |source| OpenError::State { path: capture.settings.state.clone(), source };
+        let mut found = Vec::new();
+        for container in capture.store.containers().map_err(state)? {
+            if let Some(bytes) = capture.store.load(&container).map_err(state)? {
+                let loaded = load(&bytes);
+                if loaded == Loaded::Lost {
+                    tracing::error!(container, "its state cannot be read; a new incarnation of its chain will say so");
+                    capture.store.set_aside(&container).map_err(state)?;
+                }
+                found.push((container, loaded));
+            }
+        }
+        // Also tells, before anything is captured, whether the pod's names fit.
+        Tail::new("", &capture.settings.pod, &capture.settings.boot_id, None)?;
+        for (container, loaded) in found {
+            capture.add(container, Some(loaded))?;
+        }
+        Ok(capture)
+    }
+
+    fn add(&mut self, container: String, found: Option<Loaded>) -> Result<(), DecodeError> {
+        if self.settings.excluded.contains(&container) {
+            return Ok(());
+        }
+        if self.tails.len() >= MAX_CONTAINERS {
+            tracing::error!(container, limit = MAX_CONTAINERS, "not captured: too many containers in one pod");
+            return Ok(());
+        }
+        let tail = Tail::new(&container, &self.settings.pod, &self.settings.boot_id, found)?;
+        self.tails.insert(container, tail);
+        Ok(())
     }
 
     /// Lists, reads, links and seals, within the budgets. Never blocks on the network; a bounded amount a call.
-    pub fn work(&mut self, _now: Time) -> Vec<Output> {
-        Vec::new()
+    pub fn work(&mut self, now: Time) -> Vec<Output> {
+        let mut out = Vec::new();
+        self.stirred = false;
+        let polls = self.poll_is_due(now);
+        if polls {
+            self.polled = Some(now);
+            self.list_containers();
+            for tail in self.tails.values_mut() {
+                tail.look();
+            }
+        }
+        let names: Vec<String> = self.tails.keys().cloned().collect();
+        self.first_turn = (self.first_turn + 1) % names.len().max(1);
+        let (later, first) = names.split_at(self.first_turn.min(names.len()));
+        for name in first.iter().chain(later) {
+            self.with_tail(name, now, &mut out, Tail::work);
+        }
+        self.give_up(now, polls, &mut out);
+        out
+    }
+
+    fn poll_is_due(&self, now: Time) -> bool {
+        // A clock that was set back must not stop the poll.
+        self.polled.is_none_or(|polled| !(0..nanos(POLL_INTERVAL)).contains(&now.since(polled)))
+    }
+
+    fn list_containers(&mut self) {
+        match self.logs.containers() {
+            Ok(names) => {
+                self.listed = Listing::Done;
+                for name in names {
+                    if !self.tails.contains_key(&name)
+                        && let Err(error) = self.add(name, None)
+                    {
+                        tracing::error!(%error, "a container cannot be captured");
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, path = %self.settings.logs.display(), "--logs cannot be listed"),
+        }
+    }
+
+    fn with_tail<T>(
+        &mut self,
+        name: &str,
+        now: Time,
+        out: &mut Vec<Output>,
+        act: impl FnOnce(&mut Tail, &mut Edges<'_>) -> T,
+    ) -> Option<T> {
+        let total: u64 = self.tails.values().map(Tail::unreceipted).sum();
+        let tail = self.tails.get_mut(name)?;
+        let mut edges = Edges {
+            logs: self.logs.as_mut(),
+            store: self.store.as_mut(),
+            sealer: &mut self.sealer,
+            window: &mut self.window,
+            now,
+            boot_id: &self.settings.boot_id,
+            flush_interval: self.settings.flush_interval,
+            room: MAX_UNRECEIPTED_SIDECAR.saturating_sub(total - tail.unreceipted()),
+            ending: self.ending,
+            out,
+            stats: &mut self.stats,
+        };
+        Some(act(tail, &mut edges))
+    }
+
+    /// Gives up the oldest unread files while more is held than may be.
+    fn give_up(&mut self, now: Time, polls: bool, out: &mut Vec<Output>) {
+        while self.held_bytes() > self.settings.max_held_bytes {
+            if !self.give_up_oldest(now, out) {
+                break;
+            }
+        }
+        // Freed space shows only after a while: one file a poll.
+        if polls && self.settings.min_node_free_percent > 0 && self.oldest_unread().is_some() {
+            match self.logs.free_percent() {
+                Ok(free) if free < self.settings.min_node_free_percent => drop(self.give_up_oldest(now, out)),
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "the free space of --logs cannot be told"),
+            }
+        }
+    }
+
+    fn oldest_unread(&self) -> Option<String> {
+        let times = self.tails.iter().filter_map(|(name, tail)| Some((tail.oldest_unread_time()?, name)));
+        times.min().map(|(_, name)| name.clone())
+    }
+
+    /// Whether something was given up.
+    fn give_up_oldest(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
+        let Some(name) = self.oldest_unread() else { return false };
+        let result = self.with_tail(&name, now, out, Tail::give_up_oldest);
+        self.stirred = true;
+        match result {
+            Some(Ok(())) => true,
+            Some(Err(error)) => {
+                tracing::error!(%error, "nothing can be given up until it can be written down");
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// Something changed in the log directory.
+    pub fn changed(&mut self, changed: &Changed) {
+        self.stirred = true;
+        match changed {
+            Changed::Everything => self.polled = None,
+            Changed::Containers(names) => {
+                for name in names {
+                    match self.tails.get_mut(name) {
+                        Some(tail) => tail.look(),
+                        None => self.polled = None,
+                    }
+                }
+            }
+        }
     }
 
     /// Everything of `chain` up to `head` is receipted everywhere: the cursor may move.
-    pub fn receipted(&mut self, _chain: ChainId, _head: Head) {}
+    pub fn receipted(&mut self, chain: ChainId, head: Head) {
+        if let Some(tail) = self.tail_of(chain) {
+            let stirs = tail.receipted(head);
+            self.stirred |= stirs || self.ending == Ending::Yes;
+        }
+    }
+
+    fn tail_of(&mut self, chain: ChainId) -> Option<&mut Tail> {
+        self.tails.values_mut().find(|tail| tail.chain_id() == Some(chain))
+    }
 
     /// The answer to [`Output::Ask`].
-    pub fn known(&mut self, _container: &str, _known: bool) {}
+    pub fn known(&mut self, container: &str, known: bool) {
+        self.stirred = true;
+        if let Some(tail) = self.tails.get_mut(container) {
+            tail.known(known);
+        }
+    }
 
     /// Two collectors answered 409 or 422: a new incarnation follows, now or when an hour has passed since the last.
     /// Batches of the chain that were handed out are to be dropped.
-    pub fn rejected(&mut self, _chain: ChainId) {}
+    pub fn rejected(&mut self, chain: ChainId) {
+        self.stirred = true;
+        if let Some(tail) = self.tail_of(chain) {
+            tail.rejected();
+        }
+    }
 
     /// Read to the end, then `end` and FINAL for every chain, in the calls of [`work`](Self::work) that follow.
-    pub fn terminate(&mut self, _now: Time) {}
+    pub fn terminate(&mut self, _now: Time) {
+        self.ending = Ending::Yes;
+        self.polled = None;
+        self.stirred = true;
+    }
 
     /// Whether every chain's FINAL was receipted after [`terminate`](Self::terminate).
     pub fn is_closed(&self) -> bool {
-        false
+        self.ending == Ending::Yes && self.polled.is_some() && self.tails.values().all(Tail::is_closed)
     }
 
     /// When [`work`](Self::work) is due although nothing happens (flush, watch, poll).
     pub fn next_work(&self) -> Option<Time> {
-        None
+        let Some(polled) = self.polled.filter(|_| !self.stirred) else { return Some(Time::from_nanos(i64::MIN)) };
+        let tails = self.tails.values().filter_map(|tail| tail.next_work(self.settings.flush_interval));
+        tails.chain([polled.plus_nanos(nanos(POLL_INTERVAL))]).min()
     }
 
     /// Whether the log directory was listed and its files are open (`indelible-sidecar armed`).
     pub fn is_armed(&self) -> bool {
-        false
+        self.listed == Listing::Done && self.tails.values().all(Tail::is_armed)
+    }
+
+    fn held_bytes(&self) -> u64 {
+        self.tails.values().map(Tail::held_bytes).sum()
     }
 
     /// For metrics.
     pub fn stats(&self) -> Stats {
-        Stats::default()
+        Stats {
+            chains: self.tails.values().filter(|tail| tail.chain_id().is_some()).count() as u64,
+            unreceipted_bytes: self.tails.values().map(Tail::unreceipted).sum(),
+            held_bytes: self.held_bytes(),
+            ..self.stats
+        }
     }
+}
+
+fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }

@@ -5,4 +5,14 @@
 //! back what is receipted. One thread, one owner each.
 
 pub mod capture;
+pub mod clock;
+pub mod cri;
+pub mod decision;
+pub mod files;
+pub mod incarnation;
+pub mod journal;
 pub mod limits;
+pub mod lines;
+pub mod logdir;
+pub mod tail;
+pub mod watch;

@@ -14,3 +14,39 @@ pub const MAX_UNRECEIPTED_SIDECAR: u64 = 16 << 20;
 pub const BATCH_OVERHEAD_BYTES: u64 = 512;
 /// How often directories are looked at whether or not a change was announced.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Bytes that are read from a file at once; a raw line of up to this length is judged in one piece.
+pub const READ_WINDOW: usize = 128 << 10;
+/// Bytes that one chain reads in one call of `work`, so that others have their turn.
+pub const READ_PER_CALL: u64 = 1 << 20;
+/// What a closed line's buffer keeps for the next one.
+pub const KEPT_LINE_BUFFER: usize = 64 << 10;
+/// First bytes of a file that its identity is the digest of (format 1.1).
+pub const IDENTITY_BYTES: usize = 256;
+/// A file that was left is watched at least this long (format 1.1).
+pub const WATCH: Duration = Duration::from_secs(10);
+/// A file that cannot be read is tried again this long before its bytes are given up.
+pub const READ_RETRY: Duration = Duration::from_secs(10);
+/// A raw line that was written to a file after it had been left, longer than this, is taken for malformed.
+pub const MAX_LATE_LINE: usize = 1 << 20;
+/// Collectors have this long to say whether they know a chain (format 1.2).
+pub const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+/// A chain is replaced because it was rejected at most once in this time (format 1.2).
+pub const REJECTED_INTERVAL: Duration = Duration::from_secs(3600);
+/// While this many batches of a chain are not receipted, further ones are sealed when they are full, not by time.
+pub const MAX_SMALL_BATCHES: usize = 64;
+/// Cursors that wait for receipts, a chain; more are thinned out, which only makes the cursor move in larger steps.
+pub const MAX_CURSORS: usize = 256;
+/// Bytes of open lines in cursors that wait for receipts, a chain; thinned out likewise.
+pub const MAX_CURSOR_BYTES: usize = 1 << 20;
+/// A journal is written anew when it has grown by this much since the last time.
+pub const JOURNAL_GROWTH: u64 = 1 << 20;
+/// Longest entry of a journal: two open lines of `max_record_bytes` and their surroundings, or a long table of files.
+pub const MAX_JOURNAL_ENTRY: usize = 4 << 20;
+/// Listings in a row that find something new before the directory is left alone until the next turn.
+pub const MAX_LISTINGS: usize = 16;
+/// Files of one container that are known at once; more stay in the directory until some of them are done.
+pub const MAX_FILES: usize = 4096;
+/// Wakes a second that changes of files may cause.
+pub const MAX_WAKES: u32 = 50;
+/// Containers of a pod; a directory beyond them is not captured, which is logged.
+pub const MAX_CONTAINERS: usize = 512;

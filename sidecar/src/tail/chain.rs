@@ -1,0 +1,231 @@
+//! Links records, seals batches, waits for receipts, and knows the cursor that each receipt allows.
+//!
+//! A batch that ends at the start of a raw line carries the cursor there; one that had to be sealed inside a line
+//! carries none, and the cursor stays older. A sealed batch is handed out only after the journal's reach covers it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use indelible_chain::batch::{BatchBuilder, MAX_BATCH_RECORDS};
+use indelible_chain::control::Control;
+use indelible_chain::frame::Upload;
+use indelible_chain::id::{ChainId, Head, Seq, Time};
+use indelible_chain::record::{Flags, RECORD_HEADER_BYTES, Record, Source};
+use indelible_chain::stored::Packer;
+
+use super::{Edges, Tail};
+use crate::capture::{Output, Sealed, Signer, Stats};
+use crate::decision::Late;
+use crate::journal::entry::Entry;
+use crate::journal::{Cursor, JournalError, Reach, Sync};
+use crate::limits::{BATCH_OVERHEAD_BYTES, MAX_CURSOR_BYTES, MAX_CURSORS, MAX_SMALL_BATCHES};
+use crate::lines::Sink;
+
+/// Signs and packs batches.
+#[derive(Debug)]
+pub struct Sealer {
+    signer: Arc<Signer>,
+    packer: Packer,
+    max_batch_bytes: usize,
+}
+
+impl Sealer {
+    /// Seals for `signer`, batches of about `max_batch_bytes`. Fails only without memory.
+    pub fn new(signer: Arc<Signer>, max_batch_bytes: usize) -> std::io::Result<Self> {
+        Ok(Self { signer, packer: Packer::new()?, max_batch_bytes })
+    }
+}
+
+/// A batch that is not receipted.
+#[derive(Debug)]
+struct Waiting {
+    next_seq: Seq,
+    cost: u64,
+    cursor: Option<Cursor>,
+}
+
+/// One chain that is being written.
+#[derive(Debug)]
+pub(super) struct Chain {
+    builder: BatchBuilder,
+    /// When the first record of the batch that is being built was linked.
+    since: Option<Time>,
+    /// Sealed, but not yet covered by the journal's reach.
+    sealed: Vec<Sealed>,
+    waiting: VecDeque<Waiting>,
+    cost: u64,
+    moved: Option<Cursor>,
+}
+
+impl Chain {
+    pub(super) const fn new(id: ChainId, head: Head) -> Self {
+        let builder = BatchBuilder::new(id, head);
+        Self { builder, since: None, sealed: Vec::new(), waiting: VecDeque::new(), cost: 0, moved: None }
+    }
+
+    pub(super) const fn id(&self) -> ChainId {
+        self.builder.chain()
+    }
+
+    pub(super) const fn head(&self) -> Head {
+        self.builder.head()
+    }
+
+    pub(super) fn unreceipted(&self) -> u64 {
+        self.cost + self.builder.body().len() as u64
+    }
+
+    /// Whether the batch is full, or would be with `more` bytes of payload.
+    pub(super) fn is_full(&self, sealer: &Sealer, more: usize) -> bool {
+        let len = self.builder.body().len();
+        !self.builder.is_empty()
+            && (self.builder.count() >= MAX_BATCH_RECORDS || len + RECORD_HEADER_BYTES + more > sealer.max_batch_bytes)
+    }
+
+    /// Seals what was linked. `cursor`: where it ends, if that is at the start of a raw line.
+    pub(super) fn seal(&mut self, sealer: &mut Sealer, cursor: Option<Cursor>) {
+        let Sealer { signer, packer, .. } = sealer;
+        let Some(commitment) = self.builder.seal(signer.session, &signer.key) else { return };
+        let body = packer.pack(self.builder.body());
+        let upload = Bytes::from(Upload { commitment, body }.encode());
+        let cost = u64::from(commitment.body_len) + BATCH_OVERHEAD_BYTES;
+        self.cost += cost;
+        self.waiting.push_back(Waiting { next_seq: commitment.next_seq(), cost, cursor });
+        self.sealed.push(Sealed { chain: commitment.chain, commitment, upload });
+        self.builder.clear();
+        self.since = None;
+        self.thin_out();
+    }
+
+    /// Keeps what the cursors that wait take in memory bounded: every second one goes, the newest stays.
+    fn thin_out(&mut self) {
+        let open = |waiting: &Waiting| waiting.cursor.as_ref().map_or(0, |cursor| cursor.lines.open_bytes());
+        let is_over = |waiting: &VecDeque<Waiting>| {
+            waiting.iter().filter(|w| w.cursor.is_some()).count() > MAX_CURSORS
+                || waiting.iter().map(open).sum::<usize>() > MAX_CURSOR_BYTES
+        };
+        // A cheap test first: this runs at each seal.
+        if self.waiting.len() > MAX_CURSORS || self.waiting.back().is_some_and(|w| open(w) > 0) {
+            if !is_over(&self.waiting) {
+                return;
+            }
+            let with_cursor = self.waiting.iter_mut().rev().filter(|w| w.cursor.is_some());
+            for waiting in with_cursor.skip(1).step_by(2) {
+                waiting.cursor = None;
+            }
+        }
+    }
+
+    pub(super) fn receipted(&mut self, head: Head) {
+        while let Some(Waiting { cost, cursor, .. }) = self.waiting.pop_front_if(|w| w.next_seq <= head.next_seq) {
+            self.cost -= cost;
+            if cursor.is_some() {
+                self.moved = cursor;
+            }
+        }
+    }
+
+    /// The cursor, if it moved since the last call.
+    pub(super) fn take_moved(&mut self) -> Option<Cursor> {
+        self.moved.take()
+    }
+
+    /// Undoes [`take_moved`](Self::take_moved).
+    pub(super) fn put_back(&mut self, cursor: Cursor) {
+        self.moved.get_or_insert(cursor);
+    }
+
+    /// When what was linked is to be sealed although it is not full.
+    pub(super) fn flush_due(&self, interval: Duration) -> Option<Time> {
+        let nanos = i64::try_from(interval.as_nanos()).unwrap_or(i64::MAX);
+        self.since.filter(|_| self.waiting.len() < MAX_SMALL_BATCHES).map(|since| since.plus_nanos(nanos))
+    }
+}
+
+/// Links records, and before each of them the LATE ones whose position has come.
+pub(super) struct Linker<'a> {
+    pub(super) chain: &'a mut Chain,
+    pub(super) lates: &'a VecDeque<Late>,
+    pub(super) sealer: &'a mut Sealer,
+    pub(super) stats: &'a mut Stats,
+    pub(super) now: Time,
+}
+
+impl Linker<'_> {
+    /// Links the LATE records whose position has come.
+    pub(super) fn decided(&mut self) {
+        if self.lates.is_empty() {
+            return;
+        }
+        let mut next = self.lates.partition_point(|late| late.seq < self.chain.head().next_seq);
+        while let Some(late) = self.lates.get(next).filter(|late| late.seq == self.chain.head().next_seq) {
+            self.link(&late.record());
+            next += 1;
+        }
+    }
+
+    fn link(&mut self, record: &Record<'_>) {
+        if self.chain.is_full(self.sealer, record.payload.len())
+            || !self.chain.builder.has_room_for(record.payload.len())
+        {
+            self.chain.seal(self.sealer, None);
+        }
+        self.chain.since.get_or_insert(self.now);
+        self.chain.builder.push(record);
+        self.stats.records += 1;
+        self.stats.bytes += record.body_len() as u64;
+        self.stats.late += u64::from(record.flags.contains(Flags::LATE));
+        self.stats.malformed += u64::from(record.flags.contains(Flags::MALFORMED));
+    }
+
+    /// What the sidecar says itself.
+    pub(super) fn say(&mut self, time: Time, control: &Control) {
+        let payload = control.encode();
+        self.push(&Record { time, source: Source::Control, flags: Flags::NONE, payload: payload.as_bytes() });
+    }
+}
+
+impl Sink for Linker<'_> {
+    fn push(&mut self, record: &Record<'_>) {
+        self.decided();
+        self.link(record);
+    }
+}
+
+impl Tail {
+    /// Seals what was linked, at the start of a raw line.
+    pub(super) fn seal(&mut self, e: &mut Edges<'_>) {
+        let cursor = self.cursor();
+        if let Some(chain) = &mut self.chain {
+            chain.seal(e.sealer, cursor);
+        }
+    }
+
+    /// Seals what has waited long enough.
+    pub(super) fn flush(&mut self, e: &mut Edges<'_>) {
+        let due = self.chain.as_ref().and_then(|chain| chain.flush_due(e.flush_interval));
+        // A clock that was set back must not hold records: then what waits is sealed at once.
+        let back = self.chain.as_ref().and_then(|chain| chain.since).is_some_and(|since| since > e.now);
+        if due.is_some_and(|due| due <= e.now) || back {
+            // Inside a long line the reading place is behind what was linked: no cursor there.
+            let cursor = self.cursor().filter(|_| self.long.is_none());
+            if let Some(chain) = &mut self.chain {
+                chain.seal(e.sealer, cursor);
+            }
+        }
+    }
+
+    /// Hands sealed batches to forwarding. First the reach: a crash after that repeats them and decides nothing
+    /// before it has; a crash before it leaves batches that nobody has seen.
+    pub(super) fn hand_out(&mut self, e: &mut Edges<'_>) -> Result<(), JournalError> {
+        let Some(chain) = self.chain.as_mut().filter(|chain| !chain.sealed.is_empty()) else { return Ok(()) };
+        let reach = Reach { next_seq: chain.head().next_seq, place: self.place };
+        if reach.next_seq > self.journal.state().reach.next_seq {
+            self.journal.record(e.store, vec![Entry::Reach(reach)], Sync::No)?;
+        }
+        e.out.extend(chain.sealed.drain(..).map(Output::Batch));
+        Ok(())
+    }
+}

@@ -1,0 +1,319 @@
+//! Lists the directory, opens what is new, and knows files again under whatever name (format 1.1, rule 1).
+//!
+//! A file that is held open is known by its inode, which nobody else can get meanwhile. Any other is known by the
+//! digest of its first bytes: after a start, and where `X.gz` takes the place of `X`. Names and inode numbers break ties.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use super::{Edges, Held, Look, Tail, Unopened};
+use crate::decision::{FileEnd, GivenUp};
+use crate::files::{
+    FileId, FileName, Identity, NewFile, Packed, Place, Position, Row, Turn, first_time, hole, listing_order,
+};
+use crate::incarnation::Restarts;
+use crate::journal::Sync;
+use crate::journal::entry::Entry;
+use crate::limits::{IDENTITY_BYTES, MAX_FILES, MAX_LISTINGS};
+use crate::logdir::{Content, Inode, Listed, Names, ReadError};
+use crate::tail::begin::{First, Stage};
+use indelible_chain::control::GapReason;
+
+/// What listing until nothing is new has found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Found {
+    /// Nothing that was not known.
+    Nothing,
+    /// New files.
+    New,
+    /// The directory cannot be listed, or changes faster than it can be.
+    TooMuch,
+}
+
+/// A file that was opened and is not held yet.
+struct Opened {
+    name: FileName,
+    held: Held,
+    prefix: Vec<u8>,
+}
+
+impl Tail {
+    /// Lists the directory again and again until nothing new is found.
+    pub(super) fn discover(&mut self, e: &mut Edges<'_>) -> Found {
+        let mut found = Found::Nothing;
+        for _ in 0..MAX_LISTINGS {
+            match self.list(e) {
+                Ok(Found::Nothing) => {
+                    self.look = Look::Done;
+                    return found;
+                }
+                Ok(_) => found = Found::New,
+                Err(error) => {
+                    tracing::warn!(%error, container = self.container, "the log directory cannot be listed");
+                    return Found::TooMuch;
+                }
+            }
+        }
+        Found::TooMuch
+    }
+
+    fn list(&mut self, e: &mut Edges<'_>) -> io::Result<Found> {
+        let listed = select(e.logs.list(&self.container)?);
+        self.note_first(&listed);
+        self.named.clear();
+        let (mut opened, mut found, mut unopened) = (Vec::new(), Found::Nothing, Vec::new());
+        for (name, Listed { name: full, inode, size }) in listed {
+            if let Some(id) = self.known_file(&full, &name, inode) {
+                self.name(id, &name, inode);
+                if !self.unopened.contains_key(&id) {
+                    continue;
+                }
+            }
+            match e.logs.open(&self.container, &full).and_then(|file| open(file, name.packed)) {
+                Ok((held, prefix)) => match self.known_file(&full, &name, held.inode) {
+                    Some(id) if self.unopened.remove(&id).is_none() => self.name(id, &name, held.inode),
+                    Some(id) => self.hold(id, held, &prefix),
+                    None => opened.push(Opened { name, held, prefix }),
+                },
+                // Renamed or removed since it was listed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => found = Found::New,
+                Err(error) => unopened.push((name, Unopened { inode, size }, error)),
+            }
+        }
+        let mut new = self.recognise(opened);
+        new.extend(self.unopened(unopened));
+        if !new.is_empty() {
+            self.add(e, new);
+            found = Found::New;
+        }
+        self.refresh();
+        Ok(found)
+    }
+
+    /// The file that a listed name stands for, if that is certain.
+    fn known_file(&self, full: &str, name: &FileName, inode: Inode) -> Option<FileId> {
+        let held = self.held.iter().find(|(_, held)| held.inode == inode).map(|(id, _)| *id);
+        let unopened = || self.unopened.iter().find(|(_, unopened)| unopened.inode == inode).map(|(id, _)| *id);
+        let alias = || match name.packed {
+            Packed::Gzip => self.aliases.get(&(full.to_owned(), inode)).copied(),
+            Packed::No => None,
+        };
+        held.or_else(alias).or_else(unopened)
+    }
+
+    /// Notes the name under which a file was seen.
+    fn name(&mut self, id: FileId, name: &FileName, inode: Inode) {
+        self.named.insert(id);
+        let changed = self.journal.state().table.get(id).is_some_and(|row| row.base != name.base);
+        if let Some(row) = self.journal.table_mut().get_mut(id).filter(|_| changed) {
+            row.base.clone_from(&name.base);
+            row.inode = inode.number;
+        }
+    }
+
+    fn hold(&mut self, id: FileId, held: Held, prefix: &[u8]) {
+        if let Some(row) = self.journal.table_mut().get_mut(id) {
+            row.inode = held.inode.number;
+            if row.identity.len < u16::try_from(prefix.len()).unwrap_or(u16::MAX) {
+                (row.identity, row.first_time) = (Identity::of(prefix), first_time(prefix));
+            }
+        }
+        self.named.insert(id);
+        self.held.insert(id, held);
+    }
+
+    /// Knows files again by their first bytes; returns those that are new.
+    fn recognise(&mut self, mut opened: Vec<Opened>) -> Vec<(NewFile, Result<Held, Unopened>)> {
+        // Where first bytes are too few to tell, those whose inode agrees choose first.
+        opened.sort_by_key(|o| !self.journal.state().table.rows().iter().any(|row| row.inode == o.held.inode.number));
+        let mut new = Vec::new();
+        for Opened { name, held, prefix } in opened {
+            match self.same_file(&name, &held, &prefix) {
+                Some(id) if self.held.contains_key(&id) || !self.is_wanted(id) => {
+                    self.aliases.insert((format!("{}.gz", name.base), held.inode), id);
+                    self.name(id, &name, held.inode);
+                }
+                Some(id) => {
+                    self.name(id, &name, held.inode);
+                    self.hold(id, held, &prefix);
+                }
+                None => {
+                    let FileName { restart, base, .. } = name;
+                    let inode = held.inode.number;
+                    let (identity, first_time) = (Identity::of(&prefix), first_time(&prefix));
+                    new.push((NewFile { restart, base, inode, identity, first_time }, Ok(held)));
+                }
+            }
+        }
+        new
+    }
+
+    /// The row that a file which is not held is, if it is one. A plain file can only be one that an earlier run held;
+    /// a `.gz` can be any.
+    fn same_file(&self, name: &FileName, held: &Held, prefix: &[u8]) -> Option<FileId> {
+        let starting = matches!(self.stage, Stage::Loaded { .. });
+        let ranked = |row: &&Row| (row.identity.len, row.base == name.base, row.inode == held.inode.number);
+        let candidates = self.journal.state().table.rows().iter().filter(|row| {
+            let free = starting && !self.held.contains_key(&row.id);
+            let hinted = row.inode == held.inode.number || row.base == name.base;
+            let whole = usize::from(row.identity.len) == prefix.len();
+            row.restart == name.restart
+                && match name.packed {
+                    Packed::No => free && (row.identity.is_start_of(prefix) || row.identity.len == 0 && hinted),
+                    Packed::Gzip => (free || whole) && row.identity.is_start_of(prefix),
+                }
+        });
+        candidates.max_by_key(ranked).map(|row| row.id)
+    }
+
+    /// Whether a file that is found again is to be held: there is something to read, or to watch for.
+    fn is_wanted(&self, id: FileId) -> bool {
+        let state = self.journal.state();
+        let (index, passed) = (state.table.index(id), state.table.reading(state.cursor.place));
+        let behind = passed.is_some_and(|passed| index.is_some_and(|index| index < passed));
+        !(behind && state.table.get(id).is_some_and(|row| row.watched))
+    }
+
+    /// Files that cannot be opened: those that are new get a row, so that their turn comes.
+    fn unopened(&mut self, unopened: Vec<(FileName, Unopened, io::Error)>) -> Vec<(NewFile, Result<Held, Unopened>)> {
+        let mut new = Vec::new();
+        for (FileName { restart, base, .. }, unopened, error) in unopened {
+            if self.unopened.values().any(|known| known.inode == unopened.inode) {
+                continue;
+            }
+            tracing::warn!(%error, container = self.container, file = base, "a log file cannot be opened");
+            let (inode, identity) = (unopened.inode.number, Identity::of(&[]));
+            new.push((NewFile { restart, base, inode, identity, first_time: None }, Err(unopened)));
+        }
+        new
+    }
+
+    /// Gives new files their rows.
+    fn add(&mut self, e: &mut Edges<'_>, mut new: Vec<(NewFile, Result<Held, Unopened>)>) {
+        new.sort_by(|(a, _), (b, _)| listing_order(a, b));
+        let files: Vec<NewFile> = new.iter().map(|(file, _)| file.clone()).collect();
+        let missing = hole(self.journal.state().table.last_restart(), &files);
+        match self.stage {
+            Stage::Loaded { .. } if missing.is_some() => self.restarts = Restarts::Missing,
+            _ => self.add_missing(e, missing),
+        }
+        for (file, held) in new {
+            if self.journal.state().table.rows().len() >= MAX_FILES {
+                tracing::error!(container = self.container, limit = MAX_FILES, "too many log files of one container");
+                break;
+            }
+            let frozen = self.frozen();
+            let (index, turn) = self.journal.state().table.place_for(&file, frozen);
+            let end = match turn {
+                Turn::Ahead => None,
+                // A later restart is being read: whatever it holds is late.
+                Turn::Missed => Some(FileEnd::Left { offset: 0 }),
+            };
+            let id = self.journal.table_mut().insert(index, file, end);
+            self.named.insert(id);
+            match held {
+                Ok(held) => drop(self.held.insert(id, held)),
+                Err(unopened) => drop(self.unopened.insert(id, unopened)),
+            }
+        }
+    }
+
+    /// A restart came and went unseen: its bytes are a gap in front of the next one.
+    fn add_missing(&mut self, e: &mut Edges<'_>, missing: Option<u32>) {
+        let Some(restart) = missing else { return };
+        let base = FileName::live(restart);
+        tracing::warn!(
+            container = self.container,
+            file = base,
+            "a restart's log files were gone before they were seen"
+        );
+        let end = GivenUp { offset: 0, bytes: None, reason: GapReason::Unreadable, file: base.clone(), time: e.now };
+        let file = NewFile { restart, base, inode: 0, identity: Identity::of(&[]), first_time: None };
+        let (index, _) = self.journal.state().table.place_for(&file, self.frozen());
+        self.journal.table_mut().insert(index, file, Some(FileEnd::GivenUp(end)));
+        let table = self.journal.state().table.clone();
+        // A failure is made good before anything else is written or handed out.
+        if let Err(error) = self.journal.record(e.store, vec![Entry::Files(table)], Sync::Yes) {
+            tracing::error!(%error, "a gap could not be written down yet");
+        }
+    }
+
+    /// Rows before this index were reached by reading, in this run or an earlier one: their order stands.
+    fn frozen(&self) -> usize {
+        let state = self.journal.state();
+        let table = &state.table;
+        let reached = |place: Place| match place {
+            Place::Start => 0,
+            Place::In(Position { file, offset: 0 }) => table.index(file).unwrap_or(0),
+            Place::In(Position { file, .. }) | Place::After(file) => table.index(file).map_or(0, |i| i + 1),
+            Place::End => table.rows().len(),
+        };
+        let ended = table.rows().iter().rposition(|row| row.end.is_some()).map_or(0, |i| i + 1);
+        reached(self.place).max(reached(state.reach.place)).max(reached(state.cursor.place)).max(ended)
+    }
+
+    /// Looks at the files that are held: sizes, names, and first bytes as long as there are few.
+    fn refresh(&mut self) {
+        let mut short = Vec::new();
+        for (id, held) in &mut self.held {
+            if let Ok(stat) = held.content.stat() {
+                (held.size, held.names) = (stat.size, stat.names);
+            }
+            short.extend(self.journal.state().table.get(*id).filter(|row| row.identity.len < 256).map(|row| row.id));
+        }
+        for id in short {
+            self.identify(Some(id));
+        }
+    }
+
+    /// Takes more first bytes of a file into what it is known by.
+    pub(super) fn identify(&mut self, file: Option<FileId>) {
+        let Some(row) = file.and_then(|file| self.journal.state().table.get(file)) else { return };
+        let (id, len) = (row.id, row.identity.len);
+        let Some(held) = self.held.get_mut(&id).filter(|_| usize::from(len) < IDENTITY_BYTES) else { return };
+        let Ok(prefix) = read_prefix(&mut held.content) else { return };
+        if prefix.len() > len.into()
+            && let Some(row) = self.journal.table_mut().get_mut(id)
+        {
+            (row.identity, row.first_time) = (Identity::of(&prefix), first_time(&prefix));
+        }
+    }
+
+    /// Remembers what the very first listing showed.
+    fn note_first(&mut self, listed: &[(FileName, Listed)]) {
+        if self.first.is_none() {
+            let plain = listed.iter().all(|(_, file)| file.name == FileName::live(0));
+            self.first = Some(if plain { First::Fresh } else { First::Under });
+        }
+    }
+}
+
+/// The log files of a listing; of `X` and `X.gz` only `X`.
+fn select(listed: Vec<Listed>) -> Vec<(FileName, Listed)> {
+    let mut files: Vec<(FileName, Listed)> =
+        listed.into_iter().filter_map(|file| Some((FileName::parse(&file.name)?, file))).collect();
+    let plain: BTreeSet<String> =
+        files.iter().filter(|(name, _)| name.packed == Packed::No).map(|(name, _)| name.base.clone()).collect();
+    files.retain(|(name, _)| name.packed == Packed::No || !plain.contains(&name.base));
+    files.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
+    files
+}
+
+fn open(file: std::rc::Rc<dyn crate::logdir::LogFile>, packed: Packed) -> io::Result<(Held, Vec<u8>)> {
+    let mut content = Content::new(file, packed);
+    let stat = content.stat()?;
+    let prefix = match read_prefix(&mut content) {
+        Ok(prefix) => prefix,
+        Err(ReadError::Io(error)) => return Err(error),
+        Err(ReadError::Damaged) => Vec::new(),
+    };
+    content.rest();
+    let (size, names): (u64, Names) = (stat.size, stat.names);
+    Ok((Held { content, inode: stat.inode, size, names, left_at: None }, prefix))
+}
+
+fn read_prefix(content: &mut Content) -> Result<Vec<u8>, ReadError> {
+    let mut prefix = [0; IDENTITY_BYTES];
+    let n = content.read_at(0, &mut prefix)?;
+    Ok(prefix[..n].to_vec())
+}
