@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use indelible_chain::id::Time;
 
 /// A source of the time of day, UTC. Reading it has no effect; it may step either way between two readings.
-pub trait Clock: Send + Sync + 'static {
+pub trait Clock: std::fmt::Debug + Send + Sync + 'static {
     /// The time now.
     fn now(&self) -> Time;
 }

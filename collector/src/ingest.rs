@@ -113,7 +113,7 @@ pub fn heartbeat(body: &[u8], pod: &PodToken, index: &impl Index) -> Result<Chec
         if let Some(chain) = &chain {
             owned(&session.session, *id, &chain.genesis)?;
         }
-        containers.push(chain.map(|chain| chain.genesis.container));
+        containers.push(chain.map(|chain| chain.genesis.container.clone()));
     }
     Ok(CheckedHeartbeat { heartbeat, session, containers })
 }

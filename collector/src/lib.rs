@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod config;
 pub mod desk;
+mod failpoint;
 pub mod heartbeats;
 pub mod http;
 pub mod ingest;

@@ -29,9 +29,43 @@ pub const MIN_FREE_BYTES: u64 = 2 * SEGMENT_BYTES;
 /// Conflicts that are stored for one chain; a further batch that contradicts gets `AppendError::TooManyConflicts`.
 pub const CONFLICTS_PER_CHAIN: u32 = 16;
 /// For how long sessions and chains stay in memory after they were last written; then they are found on disk.
-pub const REMEMBERED: Duration = Duration::from_secs(3600);
+pub const REMEMBERED: Duration = Duration::from_hours(1);
 /// Sessions, and likewise chains, that stay in memory; beyond it those written longest ago are found on disk.
 pub const REMEMBERED_ITEMS: usize = 32_768;
+/// Bytes that are read from a segment at a time.
+pub const READ_CHUNK_BYTES: usize = 256 << 10;
+/// Bytes that are read from a segment at a time where only the leaves are wanted.
+pub const READ_LEAF_BYTES: usize = 4 << 10;
+/// Segments and indexes that stay open to be read; beyond it the one used longest ago is closed.
+pub const OPEN_FILES: usize = 64;
+/// Leaves between two offsets that an index keeps: so many frames' heads are passed at most to come to a leaf.
+pub const LEAVES_PER_OFFSET: u32 = 64;
+/// Bytes of the filter that says which ids a sealed segment cannot hold; fuller filters cost reads, never answers.
+pub const FILTER_BYTES: usize = 4 << 10;
+/// Longest index file.
+pub const MAX_INDEX_BYTES: usize = 1 << 30;
+/// Leaves that one checkpoint takes in; more wait for the next, which follows at once.
+pub const LEAVES_PER_CHECKPOINT: u64 = 65_536;
+/// One checkpoint is kept in so much time.
+pub const KEPT_CHECKPOINT_EVERY: Duration = Duration::from_mins(1);
+/// A log without a leaf for so long appends a statement 10.
+pub const SIGN_OF_LIFE_AFTER: Duration = Duration::from_mins(1);
+/// Most torn tails at one index; one more is refused until a person has looked.
+pub const TORN_TAILS_PER_INDEX: u32 = 1000;
+/// Hashes of durable leaves that wait to be compared with the bytes on disk.
+pub const PROMISED_HASHES: usize = 1 << 20;
+/// Chains that are read at a time from each index when all are listed.
+pub const CHAINS_PER_READ: usize = 16;
+/// Longest of the small files of a data directory: key, vkey, version, checkpoint.
+pub const SMALL_FILE_BYTES: usize = 64 << 10;
+/// Leaves after a torn tail's index in which its statement is looked for.
+pub const LEAVES_OF_STARTS: u64 = 1024;
+/// Longest bundle: 256 leaves of the greatest length.
+pub const MAX_BUNDLE_BYTES: usize = 256 * (2 + 65_535);
+/// Directories of tiles that are remembered to be there.
+pub const KNOWN_DIRS: usize = 4096;
+/// How long sealing waits before it tries again to get into a full queue.
+pub const SEAL_RETRY: Duration = Duration::from_millis(5);
 
 // Tokens and their keys.
 

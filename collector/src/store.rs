@@ -4,6 +4,34 @@
 //! may write what, signatures and links are checked before. Invariants: what was acknowledged is durable and never
 //! changes; a [`Durable`] is made only after the fdatasync that covers it; a checkpoint is durable before anyone sees
 //! it and covers only durable leaves; no call removes or changes a stored leaf.
+//!
+//! | module | owns |
+//! | --- | --- |
+//! | `append`, `error` | the types of the way in, and of what goes wrong |
+//! | `directory` | key, vkey, version, LOCK |
+//! | `files` | creating, renaming, syncing files; the twin with faults |
+//! | `recover` | what a directory means at start |
+//! | `commit` | the single writer: group commit, marks, rolling segments |
+//! | `tree` | the tick: leaf hashes from disk, tiles, checkpoints |
+//! | `index`, `shared` | where everything is, in memory and in `.idx` files |
+//! | `segment`, `read` | reading frames back |
+//! | `threads` | the two threads, the queue between them and their callers |
+
+mod append;
+mod commit;
+mod directory;
+mod error;
+mod files;
+mod index;
+mod read;
+mod recover;
+mod segment;
+mod shared;
+mod threads;
+mod tree;
+
+#[cfg(test)]
+mod tests;
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -11,30 +39,37 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use indelible_chain::batch::{Batch, Checked, Commitment};
-use indelible_chain::bytes::DecodeError;
 use indelible_chain::digest::Digest;
-use indelible_chain::frame::WireFrame;
 use indelible_chain::genesis::Genesis;
-use indelible_chain::id::{ChainId, LeafIndex, LogId, Seq, SessionId, Time};
-use indelible_chain::key::PrivateKey;
+use indelible_chain::id::{ChainId, LeafIndex, Seq, SessionId, Time};
 use indelible_chain::leaf::Attested;
-use indelible_chain::receipt::Receipt;
 use indelible_chain::session::Session;
-use indelible_chain::statement::SignedStatement;
-use indelible_chain::stored::Codec;
 use indelible_chain::tile::{BundleId, TileId};
+use tokio::sync::watch;
 
+use crate::clock::{Clock, SystemClock};
 use crate::limits;
+use commit::Writer;
+use directory::Directory;
+use files::{Files, RealFiles};
+use index::Index;
+use shared::{Reach, Shared, State};
+use threads::Threads;
+use tree::{Shown, Tree};
 
+pub use append::{Append, AppendError, Appended, CheckedUpload};
+pub use commit::Durable;
+pub use directory::Identity;
+pub use error::{Category, Fatal, OpenError, ReadError};
 pub use indelible_chain::statement::SealReason;
+pub use read::FrameReader;
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The log's name without its key's fingerprint; required for a directory that holds no log yet.
     pub origin: Option<String>,
-    /// `<program>/<version>`, for statement 1.
+    /// `<program>/<version>`, for statement 1 and the file `version`.
     pub software: String,
     /// Size at which a segment is followed by the next.
     pub segment_bytes: u64,
@@ -60,193 +95,6 @@ impl Options {
     }
 }
 
-/// Who a log is: its key and the names that follow from it.
-#[derive(Debug)]
-pub struct Identity {
-    origin: String,
-    vkey: String,
-    log_id: LogId,
-    key: PrivateKey,
-}
-
-impl Identity {
-    /// `<--origin>-<8 hex digits of SHA-256(public key)>`.
-    pub fn origin(&self) -> &str {
-        &self.origin
-    }
-
-    /// The verifier key, as signed notes write it.
-    pub fn vkey(&self) -> &str {
-        &self.vkey
-    }
-
-    /// SHA-256 of the origin.
-    pub const fn log_id(&self) -> LogId {
-        self.log_id
-    }
-
-    /// The log's key.
-    pub const fn key(&self) -> &PrivateKey {
-        &self.key
-    }
-}
-
-/// A batch that was checked, with its body as it came: what [`Append::Batch`] takes.
-#[derive(Clone, Debug)]
-pub struct CheckedUpload {
-    commitment: Commitment,
-    codec: Codec,
-    body: Bytes,
-}
-
-impl CheckedUpload {
-    /// Takes a checked batch; `stored` is its body as it was sent, under `codec`.
-    pub fn new(checked: &Batch<'_, Checked>, codec: Codec, stored: Bytes) -> Self {
-        Self { commitment: *checked.commitment(), codec, body: stored }
-    }
-
-    /// What was signed.
-    pub const fn commitment(&self) -> &Commitment {
-        &self.commitment
-    }
-}
-
-/// What can be appended. The store appends statements 1, 2, 3, 4, 7 and 10 by itself.
-#[derive(Clone, Debug)]
-pub enum Append {
-    /// A session, who vouches for it, and the compact JWT that did (empty without one).
-    Session {
-        /// The session.
-        session: Session,
-        /// Who vouches for it.
-        attested: Attested,
-        /// The frame's body.
-        token: Bytes,
-    },
-    /// A chain.
-    Genesis {
-        /// The chain's genesis.
-        genesis: Genesis,
-        /// Who introduces it.
-        session: SessionId,
-    },
-    /// A batch.
-    Batch(CheckedUpload),
-    /// A statement by someone else than the log.
-    Authority(SignedStatement),
-    /// Heartbeats, in any order, each session at most once, within the format's limit for one body.
-    Liveness(Vec<(SessionId, Vec<u8>)>),
-}
-
-/// Where an item stands in the log.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Appended {
-    /// The leaf's index.
-    pub index: LeafIndex,
-    /// The leaf's hash.
-    pub leaf_hash: Digest,
-    /// When the log took it.
-    pub received_at: Time,
-    /// Whether this call stored it; false if it was known.
-    pub fresh: bool,
-    /// The leaf that this batch contradicts.
-    pub conflict: Option<LeafIndex>,
-}
-
-/// Something that is durable. Only the store's writer makes one, after the fdatasync that covers it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Durable<T>(T);
-
-impl<T> Durable<T> {
-    /// What is durable.
-    pub const fn get(&self) -> &T {
-        &self.0
-    }
-}
-
-impl Durable<Appended> {
-    /// Signs the receipt: the only way to one.
-    pub fn receipt(&self, identity: &Identity) -> Receipt {
-        let Appended { index, leaf_hash, received_at, .. } = self.0;
-        Receipt::sign(&identity.key, identity.log_id, index, leaf_hash, received_at)
-    }
-}
-
-/// Why an item was not appended.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum AppendError {
-    /// Too much waits already (429 or 503); nothing was stored, try again.
-    #[error(
-        "the store's queue is full ({} requests or {} bytes): try again later",
-        limits::QUEUED_APPENDS,
-        limits::QUEUED_APPEND_BYTES
-    )]
-    Busy,
-    /// The session is not in this log (412).
-    #[error("session {0} is not introduced here")]
-    SessionNotIntroduced(SessionId),
-    /// The chain is not in this log (412).
-    #[error("chain {0} is not introduced here")]
-    ChainNotIntroduced(ChainId),
-    /// Session and chain are not of one pod (403).
-    #[error("chain {chain} is not of the pod of session {session}")]
-    Foreign {
-        /// The chain.
-        chain: ChainId,
-        /// The session.
-        session: SessionId,
-    },
-    /// The batch contradicts a stored one, as too many before it did (409); nothing was stored.
-    #[error(
-        "chain {chain} has {} conflicts already: a batch that contradicts leaf {other} is not stored",
-        limits::CONFLICTS_PER_CHAIN
-    )]
-    TooManyConflicts {
-        /// The chain.
-        chain: ChainId,
-        /// The leaf that is contradicted.
-        other: LeafIndex,
-    },
-    /// The item does not fit a leaf (400, 413).
-    #[error("the item does not fit a leaf: {0}")]
-    Leaf(#[from] DecodeError),
-    /// The volume has too little space left (507); what is stored can be read.
-    #[error("the volume has {free} bytes free, under the limit of {limit}: free or add space")]
-    NoSpace {
-        /// Free bytes.
-        free: u64,
-        /// The limit.
-        limit: u64,
-    },
-    /// The log is being sealed (503).
-    #[error("the log is being sealed")]
-    Sealed,
-    /// A write or sync failed, now or earlier: whether the item is durable is not known, and the process must end.
-    #[error("the store has stopped: {0}")]
-    Fatal(Fatal),
-}
-
-/// Why the store has stopped for good; the process exits non-zero and recovers at its next start.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Fatal(Arc<str>);
-
-/// Why a directory was not opened. Nothing in it was changed, unless said otherwise.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// To be refined.
-    #[error("{0}")]
-    Io(#[from] std::io::Error),
-}
-
-/// Why something could not be read back.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// To be refined.
-    #[error("{0}")]
-    Io(#[from] std::io::Error),
-}
-
 /// A session that is in this log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct KnownSession {
@@ -268,7 +116,7 @@ pub struct KnownChain {
     /// The chain.
     pub chain: ChainId,
     /// Its genesis.
-    pub genesis: Genesis,
+    pub genesis: Arc<Genesis>,
     /// Who introduced it.
     pub session: SessionId,
     /// The genesis' leaf.
@@ -307,116 +155,166 @@ pub struct Published {
     pub note: Bytes,
 }
 
-/// An open log. Calls may come from any thread; those that read may read from disk and say so.
+/// An open log. Calls may come from any thread; those that may read from disk say so.
+///
+/// Dropping it stops its threads without sealing the log, as a crash would.
 #[derive(Debug)]
 pub struct Store {
-    identity: Arc<Identity>,
+    shared: Arc<Shared>,
+    shown: Arc<Shown>,
+    threads: Threads,
+    options: Options,
+    _directory: Directory,
+}
+
+/// A log that was opened and recovered, before its threads run.
+#[derive(Debug)]
+struct Opened {
+    directory: Directory,
+    shared: Arc<Shared>,
+    writer: Writer,
+    tree: Tree,
+}
+
+impl Opened {
+    /// Opens a log: the one start path, after a first start, a shutdown and a crash alike.
+    fn new(files: Arc<dyn Files>, clock: &Arc<dyn Clock>, options: &Options) -> Result<Self, OpenError> {
+        let directory = Directory::open(files, options)?;
+        // First everything is looked at and judged; up to here a refusal leaves the directory as it was.
+        let survey = recover::survey(&directory)?;
+        let signed = recover::signed(&directory)?;
+        recover::judge(&directory, &survey, signed.as_ref())?;
+        let durable = Reach { leaves: survey.table.next(), bytes: survey.good };
+        let state = State { sealed: survey.sealed.clone(), table: survey.table.clone(), durable, index: Index::new() };
+        let shared = Arc::new(Shared::new(directory.files.clone(), directory.identity.clone(), state));
+        let mut tree = Tree::open(shared.clone(), signed.as_ref())?;
+        // Then the torn tail goes, what is left is made durable, and the log says that it starts.
+        recover::set_aside(&directory, &survey)?;
+        let opening = recover::opening(&shared, &options.software)?;
+        let file = commit::open_segment(&shared, options.segment_bytes, survey.exists)?;
+        let mut writer = Writer::new(shared.clone(), clock.clone(), options.clone(), file);
+        writer.say(opening)?;
+        // A checkpoint is there before anything is acknowledged.
+        tree.tick(clock.now())?;
+        Ok(Self { directory, shared, writer, tree })
+    }
 }
 
 impl Store {
-    /// Makes key and vkey in a new directory, or gives those of an existing one; does not append.
-    pub fn init(_dir: &Path, _options: &Options) -> Result<Arc<Identity>, OpenError> {
-        todo!()
+    /// Makes key and vkey in a new directory, or gives those of an existing one; appends nothing.
+    pub fn init(dir: &Path, options: &Options) -> Result<Arc<Identity>, OpenError> {
+        Ok(Directory::open(Arc::new(RealFiles::new(dir)), options)?.identity)
     }
 
     /// Opens a log, new or not: locks it, recovers it, says so in it, and makes a checkpoint of it.
-    pub fn open(_dir: &Path, _options: Options) -> Result<Self, OpenError> {
-        todo!()
+    pub fn open(dir: &Path, options: Options) -> Result<Self, OpenError> {
+        Self::open_with(Arc::new(RealFiles::new(dir)), Arc::new(SystemClock), options)
+    }
+
+    fn open_with(files: Arc<dyn Files>, clock: Arc<dyn Clock>, options: Options) -> Result<Self, OpenError> {
+        let Opened { directory, shared, writer, tree } = Opened::new(files, &clock, &options)?;
+        let shown = tree.shown();
+        let threads = Threads::start(&shared, writer, tree, clock, options.checkpoint_interval)
+            .map_err(|e| directory::io_error(&*shared.files, "start a thread", e))?;
+        Ok(Self { shared, shown, threads, options, _directory: directory })
     }
 
     /// Who this log is.
-    pub const fn identity(&self) -> &Arc<Identity> {
-        &self.identity
+    pub fn identity(&self) -> &Arc<Identity> {
+        &self.shared.identity
     }
 
     /// Appends an item; answers only after it is durable.
-    pub async fn append(&self, _item: Append) -> Result<Durable<Appended>, AppendError> {
-        todo!()
+    pub async fn append(&self, item: Append) -> Result<Durable<Appended>, AppendError> {
+        self.threads.append(item).await
     }
 
     /// A session of this log. May read from disk.
-    pub fn session(&self, _id: SessionId) -> Result<Option<Arc<KnownSession>>, ReadError> {
-        todo!()
+    pub fn session(&self, id: SessionId) -> Result<Option<Arc<KnownSession>>, ReadError> {
+        self.shared.session(id)
     }
 
     /// A chain of this log. May read from disk.
-    pub fn chain(&self, _id: ChainId) -> Result<Option<KnownChain>, ReadError> {
-        todo!()
+    pub fn chain(&self, id: ChainId) -> Result<Option<KnownChain>, ReadError> {
+        Ok(self.shared.chain(id)?.map(|chain| chain.known))
     }
 
     /// All chains of this log with an id above `after`, by id, until `visit` breaks. Reads from disk.
     pub fn chains(
         &self,
-        _after: Option<ChainId>,
-        _visit: &mut dyn FnMut(KnownChain) -> ControlFlow<()>,
+        after: Option<ChainId>,
+        visit: &mut dyn FnMut(KnownChain) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
-        todo!()
+        read::chains(&self.shared, after, visit)
     }
 
     /// The durable leaves `[from, to)` with their bodies as stored, as many as there are now.
-    pub fn frames(&self, _from: LeafIndex, _to: LeafIndex) -> FrameReader {
-        todo!()
+    pub fn frames(&self, from: LeafIndex, to: LeafIndex) -> FrameReader {
+        FrameReader::of_range(self.shared.clone(), from, to)
     }
 
     /// The durable batches of a chain that have a record in `[from, to)`, in log order.
-    pub fn batches(&self, _chain: ChainId, _from: Seq, _to: Seq) -> FrameReader {
-        todo!()
+    pub fn batches(&self, chain: ChainId, from: Seq, to: Seq) -> FrameReader {
+        FrameReader::of_chain(self.shared.clone(), chain, from, to)
     }
 
     /// Durable leaves now; the receiver sees each change, for `wait=`.
-    pub fn size(&self) -> tokio::sync::watch::Receiver<u64> {
-        todo!()
+    pub fn size(&self) -> watch::Receiver<u64> {
+        self.shared.size.subscribe()
     }
 
     /// The newest checkpoint.
     pub fn checkpoint(&self) -> Arc<Published> {
-        todo!()
+        self.shown.view().published.clone()
     }
 
     /// Sizes above `after` whose checkpoints are kept, ascending.
-    pub fn kept_checkpoints(&self, _after: u64, _limit: usize) -> Vec<u64> {
-        todo!()
+    pub fn kept_checkpoints(&self, after: u64, limit: usize) -> Vec<u64> {
+        self.shown.kept(after, limit)
     }
 
     /// A kept checkpoint's note. Reads from disk.
-    pub fn kept_checkpoint(&self, _size: u64) -> Result<Option<Bytes>, ReadError> {
-        todo!()
+    pub fn kept_checkpoint(&self, size: u64) -> Result<Option<Bytes>, ReadError> {
+        tree::kept_checkpoint(&self.shared, &self.shown, size)
     }
 
     /// A tile of the published tree, exactly as wide as asked for; `None` if it has not that many hashes (404).
     /// May read from disk.
-    pub fn tile(&self, _id: TileId) -> Result<Option<Bytes>, ReadError> {
-        todo!()
+    pub fn tile(&self, id: TileId) -> Result<Option<Bytes>, ReadError> {
+        tree::tile(&self.shared, &self.shown, id)
     }
 
     /// A bundle of the published tree, exactly as wide as asked for. Reads from disk.
-    pub fn entries(&self, _id: BundleId) -> Result<Option<Bytes>, ReadError> {
-        todo!()
+    pub fn entries(&self, id: BundleId) -> Result<Option<Bytes>, ReadError> {
+        tree::entries(&self.shared, &self.shown, id)
     }
 
-    /// Whether new items are taken: not while the volume is short of space, being sealed, or stopped. For readiness.
+    /// Whether new items are taken: not while the volume is short of space, the log is being sealed, or the store has
+    /// stopped. For readiness, and to answer before a body is read.
     pub fn writable(&self) -> Result<(), AppendError> {
-        todo!()
+        if let Some(fatal) = self.shared.stopped() {
+            return Err(fatal.into());
+        }
+        if self.threads.is_sealing() {
+            return Err(AppendError::Sealed);
+        }
+        append::space(&*self.shared.files, self.options.min_free_bytes)
+    }
+
+    /// Requests and bytes that wait for the writer.
+    pub fn waiting(&self) -> (usize, usize) {
+        self.threads.waiting()
     }
 
     /// Ends only when the store has stopped for good: the process must then exit non-zero within a second.
     pub async fn failed(&self) -> Fatal {
-        todo!()
+        let mut fatal = self.shared.fatal.subscribe();
+        let fatal = fatal.wait_for(Option::is_some).await.ok().and_then(|fatal| fatal.clone());
+        fatal.unwrap_or_else(|| Fatal::new("its threads are gone"))
     }
 
-    /// Takes nothing new, answers what waits, appends statement 4, signs the last checkpoint, closes the files.
-    pub async fn seal(&self, _reason: SealReason) -> Result<(), Fatal> {
-        todo!()
-    }
-}
-
-/// Reads frames from segment files. Each call may read from disk.
-#[derive(Debug)]
-pub struct FrameReader {}
-
-impl FrameReader {
-    /// The next frame; `None` at the end.
-    pub fn next_frame(&mut self) -> Result<Option<WireFrame<'_>>, ReadError> {
-        todo!()
+    /// Takes nothing new, answers what waits, appends statement 4, signs the last checkpoint, ends the threads.
+    pub async fn seal(&self, reason: SealReason) -> Result<(), Fatal> {
+        self.threads.seal(reason).await
     }
 }

@@ -110,6 +110,7 @@ impl From<AppendError> for Problem {
             AppendError::TooManyConflicts { .. } => (StatusCode::CONFLICT, "conflicts", None),
             AppendError::Leaf(DecodeError::TooLarge { .. }) => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", None),
             AppendError::Leaf(_) => (StatusCode::BAD_REQUEST, "malformed", None),
+            AppendError::Read(_) => (StatusCode::SERVICE_UNAVAILABLE, "unreadable", Some(1)),
             AppendError::NoSpace { .. } => (StatusCode::INSUFFICIENT_STORAGE, "no-space", Some(30)),
             AppendError::Sealed => (StatusCode::SERVICE_UNAVAILABLE, "sealed", Some(5)),
             AppendError::Fatal(_) => (StatusCode::SERVICE_UNAVAILABLE, "stopped", Some(5)),

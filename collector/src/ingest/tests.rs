@@ -76,7 +76,7 @@ impl World {
     fn introduce_chain(&mut self, chain: &Chain) {
         let known = KnownChain {
             chain: chain.id(),
-            genesis: chain.genesis.clone(),
+            genesis: Arc::new(chain.genesis.clone()),
             session: self.sidecar.id(),
             index: LeafIndex::ZERO,
             leaf_hash: Digest::default(),

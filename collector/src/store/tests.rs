@@ -1,0 +1,7 @@
+//! Tests of the store as a whole, on the in-memory directory: without threads, so that each step can be made to fail.
+//!
+//! `pod` makes what sidecars send, `log` drives a store and holds what it promised against what is there.
+
+mod log;
+mod pod;
+mod start;
