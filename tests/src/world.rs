@@ -4,6 +4,7 @@
 //! build made, is bounded in memory, talks over loopback only, and is ended, by its own id, when its handle is
 //! dropped. Nothing here waits for a time: [`eventually`] waits for a condition, with a bound.
 
+mod client;
 mod collector;
 mod issuer;
 mod process;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+pub use client::{Client, Reply, Writer};
 pub use collector::Collector;
 pub use issuer::{Authority, Issuer};
 pub use process::{Process, binary};
@@ -77,9 +79,14 @@ impl World {
 
     /// Starts one more collector, with more flags than the usual ones.
     pub fn add_collector(&mut self, flags: &[&str]) -> Result<&mut Collector> {
+        self.add_collector_under(&[], flags)
+    }
+
+    /// The same, started by another program that runs it as its child or becomes it.
+    pub fn add_collector_under(&mut self, wrapper: &[&str], flags: &[&str]) -> Result<&mut Collector> {
         let ordinal = self.collectors.len();
         let dir = self.dir.path().join(format!("collector-{ordinal}"));
-        let collector = Collector::start(&dir, ordinal, &self.issuer, &self.authority, flags)?;
+        let collector = Collector::start(&dir, ordinal, &self.issuer, &self.authority, (wrapper, flags))?;
         self.collectors.push(collector);
         self.collectors.last_mut().context("a collector was just added")
     }

@@ -19,14 +19,21 @@ pub struct Collector {
     dir: PathBuf,
     ordinal: usize,
     vkey: String,
-    args: Vec<OsString>,
+    /// The program, behind a wrapper if it has one, and its flags.
+    command: Vec<OsString>,
     url: String,
     process: Option<Process>,
 }
 
 impl Collector {
-    /// Makes key and certificate and starts the process.
-    pub fn start(dir: &Path, ordinal: usize, issuer: &Issuer, ca: &Authority, flags: &[&str]) -> Result<Self> {
+    /// Makes key and certificate and starts the process, behind a wrapper and with more flags.
+    pub fn start(
+        dir: &Path,
+        ordinal: usize,
+        issuer: &Issuer,
+        ca: &Authority,
+        (wrapper, flags): (&[&str], &[&str]),
+    ) -> Result<Self> {
         std::fs::create_dir_all(dir)?;
         let data = dir.join("data");
         let origin = format!("test/c{ordinal}");
@@ -45,23 +52,25 @@ impl Collector {
         let uri = word("URI", |word| word.contains("indelible:vkey:"))?;
         let uri = uri.strip_prefix("URI:").unwrap_or(&uri);
         let (cert, key) = ca.certify(dir, uri)?;
-        let mut args: Vec<OsString> = Vec::new();
+        let mut args: Vec<OsString> = wrapper.iter().map(OsString::from).collect();
+        args.push(binary("indelible-collector")?.into());
         for (flag, value) in [("--data", data.as_path()), ("--tls-cert", &cert), ("--tls-key", &key)] {
             args.extend([flag.into(), value.into()]);
         }
         args.extend(["--jwks".into(), issuer.jwks().into()]);
         let fixed = ["--origin", &origin, "--issuer", ISSUER, "--metrics", "127.0.0.1:0"];
         args.extend(fixed.iter().chain(flags).map(OsString::from));
-        let mut collector = Self { dir: dir.into(), ordinal, vkey, args, url: String::new(), process: None };
+        let mut collector = Self { dir: dir.into(), ordinal, vkey, command: args, url: String::new(), process: None };
         collector.run("127.0.0.1:0", &[])?;
         Ok(collector)
     }
 
     fn run(&mut self, listen: &str, env: &[(&str, &str)]) -> Result<()> {
-        let mut args = self.args.clone();
+        let mut args = self.command.clone();
+        let program = PathBuf::from(args.remove(0));
         args.extend(["--listen".into(), listen.into()]);
         let name = format!("collector-{}", self.ordinal);
-        let mut process = Process::start(&name, &self.dir, &binary("indelible-collector")?, &args, env)?;
+        let mut process = Process::start(&name, &self.dir, &program, &args, env)?;
         self.url = eventually("a collector listens", BOUND, || {
             if let Some(status) = process.ended()? {
                 anyhow::bail!("collector {} ended with {status}: {}", self.ordinal, process.stderr()?);

@@ -1,0 +1,110 @@
+//! A receipt comes only after fdatasync, and none comes after one has failed: seen from outside, with strace in between.
+//!
+//! Without strace these tests say so and check nothing; continuous integration installs it.
+#![expect(clippy::unwrap_used, reason = "a failure is a failed test")]
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use indelible_tests::printer::Printer;
+use indelible_tests::world::{Client, PodIdentity, SidecarOptions, World, Writer, eventually};
+
+fn strace_is_there() -> bool {
+    let there = Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success());
+    if !there {
+        eprintln!("strace is not installed: nothing was checked");
+    }
+    there
+}
+
+fn pod() -> PodIdentity {
+    PodIdentity::new("payments", "api-0", "6a0c1f52-8a44-4a55-b8f6-5b1d0f8f2c11")
+}
+
+/// A collector whose calls of fdatasync are tampered with. `-D` makes the tracer a grandchild, so that our child is
+/// the collector itself.
+fn under_strace(inject: &str) -> (World, Client, Writer) {
+    let mut world = World::start(0).unwrap();
+    let inject = format!("inject=fdatasync:{inject}");
+    let log = world.dir().join("strace").to_str().unwrap().to_owned();
+    let wrapper = ["strace", "-D", "-f", "-qq", "-o", &log, "-e", "trace=fdatasync", "-e", &inject];
+    world.add_collector_under(&wrapper, &[]).unwrap();
+    let mut client = Client::connect(&world, &world.collectors[0]).unwrap();
+    let writer = Writer::new(&world, &pod(), "app", 1).unwrap();
+    writer.introduce(&mut client).unwrap();
+    (world, client, writer)
+}
+
+#[test]
+fn with_a_sync_that_takes_300_ms_no_receipt_is_faster() {
+    if !strace_is_there() {
+        return;
+    }
+    let (_world, mut client, mut writer) = under_strace("delay_exit=300000");
+    for n in 0..5 {
+        let upload = writer.batch(&[&format!("line {n}")]).unwrap();
+        let start = Instant::now();
+        let reply = writer.send(&mut client, upload).unwrap();
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
+        assert!(start.elapsed() >= Duration::from_millis(300), "a receipt after {:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn after_a_sync_that_failed_no_receipt_comes_and_the_collector_ends_within_a_second() {
+    if !strace_is_there() {
+        return;
+    }
+    let (mut world, mut client, mut writer) = under_strace("error=EIO:when=50");
+    let mut receipts = 0;
+    let refused = loop {
+        let upload = writer.batch(&[&format!("line {receipts}")]).unwrap();
+        match writer.send(&mut client, upload) {
+            Ok(reply) if reply.status == StatusCode::OK => receipts += 1,
+            other => break other,
+        }
+        assert!(receipts < 100, "the 50th sync fails, and yet 100 receipts came");
+    };
+    let failed = Instant::now();
+    let status = world.collectors[0].process().unwrap().wait(Duration::from_secs(10)).unwrap();
+    assert!(!status.success(), "{status}");
+    assert!(failed.elapsed() < Duration::from_secs(1), "it ended {:?} after the failure", failed.elapsed());
+    assert!(refused.is_err() || refused.unwrap().status.is_server_error());
+    assert!((1..50).contains(&receipts), "{receipts} receipts");
+    let said = world.collectors[0].process().unwrap().stderr().unwrap();
+    assert!(said.contains("sync"), "{said}");
+}
+
+#[test]
+fn an_idle_sidecar_wakes_at_most_once_a_second() {
+    if !strace_is_there() {
+        return;
+    }
+    let world = World::start(2).unwrap();
+    let mut printer = Printer::new(&world.logs().join(pod().directory()), "app").unwrap();
+    let mut sidecar = world.sidecar(&pod(), &SidecarOptions::default()).unwrap();
+    sidecar.armed().unwrap();
+    printer.print(3, 100).unwrap();
+    let stored = || {
+        let data: Vec<_> = world.collectors.iter().map(indelible_tests::world::Collector::data).collect();
+        let chains = indelible_tests::evidence::read(&data).unwrap_or_default();
+        Ok(chains.values().any(|chain| chain.records.len() >= 4).then_some(()))
+    };
+    eventually("the lines are stored", Duration::from_secs(30), stored).unwrap();
+    // What is measured is what happens in ten seconds, so ten seconds it takes.
+    let log = world.dir().join("wakes");
+    let pid = sidecar.process().unwrap().id().to_string();
+    let status = Command::new("timeout")
+        .args(["-s", "INT", "10", "strace", "-f", "-qq", "-e", "trace=epoll_wait,epoll_pwait,epoll_pwait2", "-p", &pid])
+        .arg("-o")
+        .arg(&log)
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(124), "strace was ended by timeout");
+    let waits = std::fs::read_to_string(&log).unwrap();
+    let woken = waits.lines().filter(|line| line.contains(" = ") && !line.contains("unfinished")).count();
+    // One poll a second; a heartbeat with its answer may fall into the ten seconds.
+    assert!(woken <= 10 + 6, "{woken} wakes in 10 s:\n{waits}");
+    assert!(woken > 0, "strace saw nothing");
+}
