@@ -1,0 +1,61 @@
+//! Every bound of this program, by name.
+//!
+//! What it reads comes from disks and servers that may be hostile, so each file, answer, list and wait has a limit. A
+//! limit that is met is an error or a finding that names it, never a silent cut.
+
+use std::time::Duration;
+
+/// Largest signed checkpoint that is read.
+pub const MAX_CHECKPOINT_BYTES: usize = 64 * 1024;
+/// Most kept checkpoints of one data directory that are read; one a minute for two years are fewer.
+pub const MAX_KEPT_CHECKPOINTS: usize = 1 << 20;
+/// Most kept checkpoints that are fetched from one collector, newest first.
+pub const MAX_FETCHED_CHECKPOINTS: usize = 256;
+/// Most files of one directory of a source.
+pub const MAX_DIRECTORY_ENTRIES: usize = 1 << 22;
+/// Bytes that are read from a segment at a time.
+pub const READ_BYTES: usize = 1 << 20;
+/// How many bytes may be checksummed for each byte of a damaged segment while looking for its next intact frame.
+pub const RESYNC_WORK: u64 = 64;
+
+/// Largest policy, key set, list of accepted findings or PEM file that is read.
+pub const MAX_CONFIG_BYTES: usize = 4 * 1024 * 1024;
+/// Largest list of expected containers.
+pub const MAX_EXPECT_BYTES: usize = 256 * 1024 * 1024;
+/// Most receipts of one directory.
+pub const MAX_RECEIPTS: usize = 1 << 20;
+/// Largest state of `--state` for one log.
+pub const MAX_STATE_BYTES: usize = MAX_CHECKPOINT_BYTES;
+/// Most logs of one run.
+pub const MAX_SOURCES: usize = 1024;
+
+/// How long a connection to a collector may take.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a collector may take to begin its answer, beside what it was asked to wait.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an answer may stand still.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often an answer that broke off, or a server that was busy, is asked again.
+pub const MAX_RETRIES: u32 = 4;
+/// The wait before the first of these; each further one doubles it.
+pub const RETRY_WAIT: Duration = Duration::from_millis(250);
+/// Tiles that are asked for at once.
+pub const TILES_AT_ONCE: usize = 16;
+/// Frames that are read from a collector with one that is asked for.
+pub const READ_AHEAD_FRAMES: u64 = 64;
+/// Bytes of them that are kept.
+pub const READ_AHEAD_BYTES: usize = 8 * 1024 * 1024;
+/// Longest line that `logs` joins of its parts; a longer one is printed in pieces of this length.
+pub const MAX_JOINED_BYTES: usize = 64 * 1024 * 1024;
+/// Batches of one chain that `logs --follow` holds until those before them come.
+pub const MAX_HELD_BATCHES: usize = 256;
+/// Frames that wait between a followed source and the printer.
+pub const FOLLOW_QUEUE: usize = 64;
+/// Largest JSON answer of a collector.
+pub const MAX_JSON_BYTES: usize = 16 * 1024 * 1024;
+/// How long `logs --follow` lets a collector wait for news.
+pub const FOLLOW_WAIT: Duration = Duration::from_secs(30);
+/// How often `logs --follow` looks into a data directory.
+pub const FOLLOW_POLL: Duration = Duration::from_secs(1);
+/// After this long, something that still works shows its progress on a terminal.
+pub const PROGRESS_AFTER: Duration = Duration::from_secs(1);
