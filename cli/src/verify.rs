@@ -1,0 +1,99 @@
+//! `indelible verify`: is this evidence whole, authentic, complete and recent?
+//!
+//! Reads what the flags name, leads the sources past the judge, remembers what held, and shows the report. It adds no
+//! opinion of its own: verdicts, findings and the exit code are the judge's.
+
+use std::io::Write;
+
+use indelible_chain::policy::{Policy, Witness};
+use indelible_chain::verify::{Known, KnownBy};
+use tokio::runtime::Handle;
+
+use crate::args::{SourceArgs, VerifyArgs};
+use crate::exit::CommandError;
+use crate::judging::{Named, Outcome, judge};
+use crate::limits::{MAX_CHECKPOINT_BYTES, MAX_SOURCES};
+use crate::source::Opener;
+use crate::source::http::FetchError;
+use crate::terms::{policy, terms};
+use crate::text::one_line;
+use crate::{clock, report, terminal};
+
+/// Runs the command; gives the exit code.
+pub fn run(args: &VerifyArgs, runtime: &Handle) -> Result<u8, CommandError> {
+    let (mut terms, remembered) = terms(policy(&args.trust)?, &args.evidence, &args.filter, clock::now())?;
+    let (mut sources, mut opener) = open(&args.source, runtime)?;
+    if !args.evidence.offline {
+        // Before anything is fetched from the logs: they must show at least what their witnesses have seen.
+        let known = ask_witnesses(&terms.policy, &mut opener);
+        terms.known.extend(known);
+    }
+    let Outcome { report, logs, .. } = judge(&mut sources, terms)?;
+    if let Some(remembered) = remembered {
+        let shown: Vec<_> = logs.into_iter().flat_map(|log| log.notes).collect();
+        if let Err(e) = remembered.update(&report, &shown) {
+            anstream::eprintln!("indelible: --state: what was verified is not remembered: {e}");
+        }
+    }
+    let mut out = anstream::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", report::json::render(&report))?;
+    } else {
+        write!(out, "{}", report::people::render(&report, terminal::width()))?;
+    }
+    out.flush()?;
+    Ok(report.exit)
+}
+
+/// Opens the sources that the user named. One that is not there is the judge's business, a wrong name is the user's.
+pub fn open(args: &SourceArgs, runtime: &Handle) -> Result<(Vec<Named>, Opener), CommandError> {
+    if args.sources.len() > MAX_SOURCES {
+        return Err(CommandError::Usage(format!("SOURCE: more than {MAX_SOURCES} sources; verify them in parts")));
+    }
+    let mut opener = Opener::new(runtime.clone(), &args.connection);
+    let mut sources = Vec::new();
+    for name in &args.sources {
+        match opener.open(name) {
+            Ok(source) => sources.push(Named::Open(source)),
+            Err(e) if e.is_usage() => return Err(CommandError::Usage(e.to_string())),
+            Err(e) => sources.push(Named::Closed { label: one_line(name), why: e.to_string() }),
+        }
+    }
+    Ok((sources, opener))
+}
+
+/// The checkpoints that the policy's witnesses hold of its logs. One that cannot be asked is said and passed over:
+/// what it would have shown only makes the verdict stricter.
+fn ask_witnesses(policy: &Policy, opener: &mut Opener) -> Vec<Known> {
+    let mut known = Vec::new();
+    for witness in policy.witnesses() {
+        let Some(url) = witness.url() else { continue };
+        if let Err(why) = ask_witness(policy, witness, url, opener, &mut known) {
+            let name = one_line(witness.name());
+            anstream::eprintln!("indelible: witness {name} was not asked: {why}; --offline asks none");
+        }
+    }
+    known
+}
+
+fn ask_witness(
+    policy: &Policy,
+    witness: &Witness,
+    url: &str,
+    opener: &mut Opener,
+    known: &mut Vec<Known>,
+) -> Result<(), String> {
+    let authority = url.find("://").map_or(0, |at| at + 3);
+    let path_at = url[authority..].find('/').map_or(url.len(), |at| authority + at);
+    let (base, path) = url.split_at(path_at);
+    let mut client = opener.client(base).map_err(|e| e.to_string())?;
+    for log in policy.logs() {
+        let path = format!("{}/{}/checkpoint", path.trim_end_matches('/'), log.origin().log_id());
+        match client.get(&path, MAX_CHECKPOINT_BYTES) {
+            Ok(note) => known.push(Known { by: KnownBy::Witness, label: witness.name().to_owned(), note }),
+            Err(FetchError::NotFound { .. }) => {} // it has not seen this log
+            Err(e) => return Err(e.to_string()),
+        }
+    }
+    Ok(())
+}
