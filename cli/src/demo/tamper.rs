@@ -1,0 +1,131 @@
+//! What someone does who can write to a collector's volume: changes one byte of a body, takes one batch away.
+//!
+//! It is done in a copy of a data directory, so that the originals stay for comparison.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use indelible_chain::batch::Commitment;
+use indelible_chain::genesis::Genesis;
+use indelible_chain::leaf::Leaf;
+
+use super::stage::{OnStage, Stage};
+use crate::source::folder::Folder;
+use crate::source::segment::{SegmentReader, Step};
+
+/// Data directories of which one was tampered with.
+#[derive(Debug)]
+pub struct Tampered {
+    /// What was done, for people.
+    pub what: String,
+    /// All data directories, the tampered copy in the place of its original.
+    pub data: Vec<PathBuf>,
+    /// The log that was tampered with.
+    pub origin: String,
+    /// The pod whose records it hit.
+    pub pod: String,
+    /// The container.
+    pub container: String,
+}
+
+/// A batch in a segment.
+struct Place {
+    segment: PathBuf,
+    /// Where the frame begins, and where the next one does.
+    frame: (usize, usize),
+    genesis: Genesis,
+    commitment: Commitment,
+}
+
+impl Tampered {
+    /// Changes one byte in the body of a batch of the first log.
+    pub fn byte(stage: &Stage) -> Result<Self> {
+        let (copy, collector, data) = copy(stage, "one-byte", 0)?;
+        let place = some_batch(&copy)?;
+        let mut bytes = fs::read(&place.segment)?;
+        // The last byte of a frame is its body's.
+        let at = place.frame.1 - 1;
+        let byte = bytes.get_mut(at).context("the frame is in its segment")?;
+        *byte ^= 1;
+        fs::write(&place.segment, bytes)?;
+        Ok(Self::told(&place, collector, data, "one bit is flipped in the body of a batch"))
+    }
+
+    /// Takes a batch away from the second log.
+    pub fn batch(stage: &Stage) -> Result<Self> {
+        let (copy, collector, data) = copy(stage, "one-batch", 1)?;
+        let place = some_batch(&copy)?;
+        let mut bytes = fs::read(&place.segment)?;
+        bytes.drain(place.frame.0..place.frame.1);
+        fs::write(&place.segment, bytes)?;
+        Ok(Self::told(&place, collector, data, "a whole batch is removed from the segment"))
+    }
+
+    fn told(place: &Place, collector: &OnStage, data: Vec<PathBuf>, what: &str) -> Self {
+        let Genesis { namespace, pod_name, container, .. } = &place.genesis;
+        let (first, next) = (place.commitment.first_seq, place.commitment.next_seq().get());
+        let what = format!(
+            "{what} of {}: records {first} to {} of {namespace}/{pod_name}/{container}",
+            collector.name,
+            next - 1
+        );
+        let origin = collector.origin.clone();
+        Self { what, data, origin, pod: pod_name.clone(), container: container.clone() }
+    }
+}
+
+/// Copies the data directory of collector `n`.
+fn copy<'a>(stage: &'a Stage, name: &str, n: usize) -> Result<(PathBuf, &'a OnStage, Vec<PathBuf>)> {
+    let collector = stage.collectors.get(n).context("there are collectors")?;
+    let mut data = stage.data();
+    let copy = stage.dir.join("tampered").join(name);
+    copy_all(&data[n], &copy).with_context(|| copy.display().to_string())?;
+    data[n].clone_from(&copy);
+    Ok((copy, collector, data))
+}
+
+fn copy_all(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let (entry, to) = (entry?, to);
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_all(&entry.path(), &to)?;
+        } else {
+            fs::copy(entry.path(), to)?;
+        }
+    }
+    Ok(())
+}
+
+/// A batch from the middle of a log.
+fn some_batch(data: &Path) -> Result<Place> {
+    let folder = Folder::open(data)?.folder("segments")?.context("the log has segments")?;
+    let mut genesis: Vec<Genesis> = Vec::new();
+    let mut batches: Vec<(PathBuf, (usize, usize), Commitment)> = Vec::new();
+    for (name, _) in
+        folder.list()?.into_iter().filter(|(name, _)| Path::new(name).extension().is_some_and(|e| e == "seg"))
+    {
+        let mut reader = SegmentReader::new(folder.file(&name)?, 0)?;
+        loop {
+            let found = match reader.next()? {
+                Some(Step::Leaf { offset, leaf, .. }) => (offset, Leaf::decode(leaf)?),
+                Some(Step::Mark { .. } | Step::Damage(_)) => continue,
+                None => break,
+            };
+            match found {
+                (_, Leaf::Genesis { genesis: found, .. }) => genesis.push(found),
+                (offset, Leaf::Batch { commitment, .. }) => {
+                    let frame = (usize::try_from(offset)?, usize::try_from(reader.offset())?);
+                    batches.push((folder.path().join(&name), frame, commitment));
+                }
+                _ => {}
+            }
+        }
+    }
+    let middle = batches.len() / 2;
+    let (segment, frame, commitment) = batches.into_iter().nth(middle).context("the log holds batches")?;
+    let genesis = genesis.into_iter().find(|genesis| genesis.chain_id().ok() == Some(commitment.chain));
+    Ok(Place { segment, frame, genesis: genesis.context("the batch's chain is introduced")?, commitment })
+}
