@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::limits::{MAX_ISSUERS, MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES};
+use crate::limits::{
+    MAX_CHECKPOINT_INTERVAL, MAX_ISSUERS, MAX_SEGMENT_BYTES, MIN_CHECKPOINT_INTERVAL, MIN_SEGMENT_BYTES,
+};
 
 /// `indelible-collector/<version>`, as it stands in statements and in `/v1/log`.
 pub const SOFTWARE: &str = concat!("indelible-collector/", env!("CARGO_PKG_VERSION"));
@@ -221,6 +223,13 @@ impl ServeArgs {
                 self.segment_bytes
             ));
         }
+        if !(MIN_CHECKPOINT_INTERVAL..=MAX_CHECKPOINT_INTERVAL).contains(&self.checkpoint_interval) {
+            return refused(format!(
+                "--checkpoint-interval {:?} is out of range: give {MIN_CHECKPOINT_INTERVAL:?} to \
+                 {MAX_CHECKPOINT_INTERVAL:?}",
+                self.checkpoint_interval
+            ));
+        }
         if self.audience.is_empty() || self.reader_audience.is_empty() || self.audience == self.reader_audience {
             return refused("--audience and --reader-audience must differ and not be empty: a pod's token never reads");
         }
@@ -369,6 +378,19 @@ mod tests {
             let args: Vec<_> = NEEDED.iter().enumerate().filter(|(i, _)| !(at..at + 2).contains(i)).collect();
             let args: Vec<_> = args.iter().map(|(_, arg)| **arg).chain(["--readers", "jwks"]).collect();
             assert!(refusal(&args).starts_with(&format!("{missing} is missing")));
+        }
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused_with_the_range() {
+        for (flag, value) in [
+            ("--checkpoint-interval", "0s"),
+            ("--checkpoint-interval", "2h"),
+            ("--segment-bytes", "1023"),
+            ("--segment-bytes", "3Gi"),
+        ] {
+            let text = refusal(&[NEEDED, &["--listen", "127.0.0.1:0", flag, value]].concat());
+            assert!(text.starts_with(flag) && text.contains("out of range: give "), "{text}");
         }
     }
 

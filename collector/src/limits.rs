@@ -67,6 +67,11 @@ pub const KNOWN_DIRS: usize = 4096;
 /// How long sealing waits before it tries again to get into a full queue.
 pub const SEAL_RETRY: Duration = Duration::from_millis(5);
 
+/// The least `--checkpoint-interval`.
+pub const MIN_CHECKPOINT_INTERVAL: Duration = Duration::from_millis(10);
+/// The most `--checkpoint-interval`.
+pub const MAX_CHECKPOINT_INTERVAL: Duration = Duration::from_mins(10);
+
 // Tokens and their keys.
 
 /// Issuers of tokens.
@@ -172,13 +177,15 @@ pub const MAX_SEND_BUFFER_BYTES: usize = 256 << 10;
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long requests in flight may take when the collector ends.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long the last answers may take to reach their peers then.
+pub const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 // Requests.
 
 /// Bytes of request bodies that are held at a time, for all; beyond it 503.
 pub const MAX_BODY_BYTES_IN_FLIGHT: usize = 128 << 20;
 /// Requests of one pod in flight; beyond it 429.
-pub const MAX_POD_REQUESTS: usize = 64;
+pub const MAX_POD_REQUESTS: usize = 128;
 /// How long a body may take to come in; beyond it 408.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of a query.
