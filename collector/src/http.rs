@@ -78,6 +78,7 @@ const POOL_EPOCH: HeaderName = HeaderName::from_static("indelible-pool");
 
 /// Answers a request. Whatever it is, there is an answer, and every answer carries the pool's epoch.
 async fn answer(app: Arc<App>, request: Request<Incoming>) -> Response<AnswerBody> {
+    let _in_flight = app.gate.request();
     let mut answer = route(&app, request).await.unwrap_or_else(|problem| {
         app.metrics.rejected(problem.status());
         problem.into_response()

@@ -69,6 +69,7 @@ async fn live(config: Config) -> Result<Ended, StartError> {
     let page = bind("metrics", config.metrics).await?;
     let (drain, draining) = watch::channel(false);
     let health = Health::new(Arc::new(SystemClock), Arc::clone(&metrics), config.data.clone(), draining.clone());
+    let page_address = page.address();
     tokio::spawn(metrics::serve(page.into_listener(), health.clone()));
 
     let mut reloader = Reloader::default();
@@ -94,7 +95,7 @@ async fn live(config: Config) -> Result<Ended, StartError> {
     });
     let serving = tokio::spawn(server.serve(app, reload::server_config(certificate)));
     announce(address);
-    tracing::info!(origin = store.identity().origin(), %address, "serving");
+    tracing::info!(origin = store.identity().origin(), %address, metrics = %page_address, "serving");
 
     tokio::select! {
         failed = store.failed() => return Ok(stopped(&failed).await),

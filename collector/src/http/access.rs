@@ -23,6 +23,7 @@ pub(super) struct Writer {
 
 /// Knows the pod that writes, and whether it may: before a byte of the body is read.
 pub(super) async fn writer<B>(app: &App, request: &Request<B>, how: Use) -> Result<Writer, Problem> {
+    app.store.writable()?;
     let token = bearer(request.headers())?;
     let pod = app.tokens.pod(token, how, app.clock.now())?;
     let place = app.gate.pod(&pod.pod_uid)?;

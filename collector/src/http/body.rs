@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 
 use super::gate::{BodyShare, Gate};
@@ -77,7 +77,11 @@ pub(super) struct Received {
 }
 
 /// Reads a body of at most `limit` bytes.
-pub(super) async fn read(gate: &Gate, request: Request<Incoming>, limit: usize) -> Result<Received, Problem> {
+pub(super) async fn read<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin>(
+    gate: &Gate,
+    request: Request<B>,
+    limit: usize,
+) -> Result<Received, Problem> {
     let (parts, body) = request.into_parts();
     check_kind(&parts.headers)?;
     if body.size_hint().lower() > limit as u64 {
@@ -93,7 +97,11 @@ pub(super) async fn read(gate: &Gate, request: Request<Incoming>, limit: usize) 
     }
 }
 
-async fn collect(gate: &Gate, mut body: Incoming, limit: usize) -> Result<Received, Problem> {
+async fn collect<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin>(
+    gate: &Gate,
+    mut body: B,
+    limit: usize,
+) -> Result<Received, Problem> {
     let mut share = gate.body_share();
     let expected = usize::try_from(body.size_hint().lower()).unwrap_or(limit).min(limit);
     let mut whole: Option<Bytes> = None;
@@ -135,4 +143,62 @@ fn check_kind(headers: &HeaderMap) -> Result<(), Problem> {
 fn too_large(limit: usize) -> Problem {
     let detail = format!("the body is over the limit of {limit} bytes for this call");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::metrics::Metrics;
+
+    fn gate() -> (Gate, Arc<Metrics>) {
+        let metrics = Arc::new(Metrics::new());
+        (Gate::new(Arc::clone(&metrics)), metrics)
+    }
+
+    /// A body of unknown length in these pieces, which ends if `sender` is dropped.
+    fn body(pieces: &[&'static [u8]]) -> (mpsc::Sender<Result<Bytes, StreamError>>, Request<AnswerBody>) {
+        let (sender, receiver) = mpsc::channel(10);
+        for piece in pieces {
+            sender.try_send(Ok(Bytes::from_static(piece))).unwrap();
+        }
+        (sender, Request::new(AnswerBody::Streamed(receiver)))
+    }
+
+    #[tokio::test]
+    async fn a_body_in_pieces_is_joined_and_counted_while_it_is_held() {
+        let (gate, metrics) = gate();
+        let (sender, request) = body(&[b"one", b"", b" two", b" three"]);
+        drop(sender);
+        let received = read(&gate, request, 100).await.unwrap();
+        assert_eq!(received.bytes, "one two three");
+        assert_eq!(metrics.body_bytes.get(), 13);
+        drop(received);
+        assert_eq!(metrics.body_bytes.get(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_did_not_say_its_length_is_cut_at_the_limit() {
+        let (gate, metrics) = gate();
+        let (_sender, request) = body(&[b"12345", b"6"]);
+        assert_eq!(read(&gate, request, 5).await.unwrap_err().status(), 413);
+        assert_eq!(metrics.body_bytes.get(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_end_is_given_up() {
+        let (gate, metrics) = gate();
+        let (_sender, request) = body(&[b"12345"]);
+        assert_eq!(read(&gate, request, 100).await.unwrap_err().status(), 408);
+        assert_eq!(metrics.body_bytes.get(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_is_malformed() {
+        let (gate, _) = gate();
+        let (sender, request) = body(&[b"12345"]);
+        sender.try_send(Err(StreamError("cut".into()))).unwrap();
+        assert_eq!(read(&gate, request, 100).await.unwrap_err().status(), 400);
+    }
 }

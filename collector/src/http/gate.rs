@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::StatusCode;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::problem::Problem;
 use crate::limits::{MAX_BODY_BYTES_IN_FLIGHT, MAX_POD_REQUESTS, MAX_STREAMS_OUT, MAX_WAITING_READERS};
@@ -19,10 +19,15 @@ pub struct Gate {
     body_bytes: Arc<Semaphore>,
     streams: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    requests: watch::Sender<usize>,
     // Counts of requests in flight, as a semaphore for each pod would keep them.
     pods: Arc<Mutex<HashMap<String, usize>>>,
     metrics: Arc<Metrics>,
 }
+
+/// A request that is not answered yet.
+#[derive(Debug)]
+pub(super) struct InFlight(watch::Sender<usize>);
 
 /// A share of the memory for bodies.
 #[derive(Debug)]
@@ -46,9 +51,21 @@ impl Gate {
             body_bytes: Arc::new(Semaphore::new(MAX_BODY_BYTES_IN_FLIGHT)),
             streams: Arc::new(Semaphore::new(MAX_STREAMS_OUT)),
             waiting: Arc::new(Semaphore::new(MAX_WAITING_READERS)),
+            requests: watch::channel(0).0,
             pods: Arc::default(),
             metrics,
         }
+    }
+
+    /// Counts a request until what is returned is dropped.
+    pub(super) fn request(&self) -> InFlight {
+        self.requests.send_modify(|count| *count += 1);
+        InFlight(self.requests.clone())
+    }
+
+    /// How many requests are not answered yet.
+    pub(super) fn requests(&self) -> watch::Receiver<usize> {
+        self.requests.subscribe()
     }
 
     pub(super) fn body_share(&self) -> BodyShare {
@@ -97,6 +114,12 @@ impl BodyShare {
             None => self.held = Some(more),
         }
         Ok(())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
     }
 }
 

@@ -20,7 +20,7 @@ use super::idle::IdleTimeout;
 use super::{App, answer};
 use crate::limits::{
     ACCEPT_PAUSE, CONNECTION_IDLE, CONNECTION_WINDOW_BYTES, DRAIN_TIMEOUT, H2_FRAME_BYTES, HANDSHAKE_TIMEOUT,
-    KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_SEND_BUFFER_BYTES,
+    KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, LAST_ANSWERS, MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_SEND_BUFFER_BYTES,
     MAX_STREAMS_PER_CONNECTION, STREAM_WINDOW_BYTES,
 };
 
@@ -96,9 +96,26 @@ impl Server {
         }
         // New connections are refused from here on: the socket is closed.
         drop(self.listener);
-        let whole = tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_ok();
+        let ended = async {
+            tokio::select! {
+                () = graceful.shutdown() => {}
+                () = quiet(app.gate.requests()) => {}
+            }
+        };
+        let whole = tokio::time::timeout(DRAIN_TIMEOUT, ended).await.is_ok();
         cut_off.send_replace(true);
         if whole { Drained::Whole } else { Drained::CutOff }
+    }
+}
+
+/// Ends when no request has been in flight for a moment, in which the last answers reach their peers: a peer that does
+/// not even close its connection is not waited for.
+async fn quiet(mut requests: watch::Receiver<usize>) {
+    loop {
+        let _ = requests.wait_for(|count| *count == 0).await;
+        if tokio::time::timeout(LAST_ANSWERS, requests.wait_for(|count| *count > 0)).await.is_err() {
+            return;
+        }
     }
 }
 

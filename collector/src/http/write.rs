@@ -69,7 +69,7 @@ async fn try_batch(app: &Arc<App>, request: Request<Incoming>) -> Answer {
     let writer = writer(app, &request, Use::Batch).await?;
     let body = body::read(&app.gate, request, MAX_BATCH_BODY_BYTES).await?;
     let checked = with_packer(|packer| ingest::batch(&body.bytes, &writer.pod, &*app.store, packer))??;
-    let records = checked.commitment().count;
+    let (records, chain) = (checked.commitment().count, checked.commitment().chain);
     let durable = append(app, Append::Batch(checked), LeafType::Batch).await?;
     let Appended { fresh, conflict, .. } = *durable.get();
     if fresh {
@@ -83,6 +83,7 @@ async fn try_batch(app: &Arc<App>, request: Request<Incoming>) -> Answer {
     });
     let mut answer = receipt(app, &durable);
     if let Some(other) = conflict {
+        tracing::warn!(%chain, index = durable.get().index.get(), other = other.get(), "a batch contradicts another");
         answer.headers_mut().insert(CONFLICT, HeaderValue::from(other.get()));
     }
     Ok(answer)
