@@ -1,0 +1,185 @@
+//! An HTTP/2 client over TLS 1.3, for tests: trusts one certificate, sends what it is told, hides nothing.
+
+#![allow(dead_code, reason = "each test binary uses some of it")]
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Either, Full};
+use hyper::body::{Body, Frame};
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// A whole answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
+    }
+
+    /// The last part of a problem's type.
+    pub fn problem(&self) -> String {
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
+        let json = self.json();
+        assert_eq!(json["status"], self.status.as_u16());
+        assert!(json["title"].is_string() && !json["detail"].as_str().unwrap().is_empty(), "{json}");
+        json["type"].as_str().unwrap().strip_prefix("https://indelible.dev/problems/").unwrap().to_owned()
+    }
+}
+
+/// A connection.
+#[derive(Clone)]
+pub struct Client {
+    sender: SendRequest<SentBody>,
+    token: Option<String>,
+    reader_token: Option<String>,
+    media_type: &'static str,
+}
+
+/// A body that is there, or one that never comes.
+type SentBody = Either<Full<Bytes>, Never>;
+
+/// A request whose body never comes; ends when it is dropped.
+pub struct Begun(tokio::task::JoinHandle<()>);
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+pub struct Never;
+
+impl Body for Never {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::convert::Infallible>>> {
+        Poll::Pending
+    }
+}
+
+pub fn tls(ca_pem: &str, versions: &[&'static rustls::SupportedProtocolVersion], alpn: &[&[u8]]) -> TlsConnector {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    TlsConnector::from(Arc::new(config))
+}
+
+impl Client {
+    pub async fn connect(address: SocketAddr, ca_pem: &str) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        let connector = tls(ca_pem, &[&rustls::version::TLS13], &[b"h2"]);
+        let stream = connector.connect(ServerName::try_from("localhost").unwrap(), stream).await?;
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(std::io::Error::other)?;
+        tokio::spawn(connection);
+        Ok(Self { sender, token: None, reader_token: None, media_type: "application/vnd.indelible.v1" })
+    }
+
+    /// The same connection, for a pod.
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// The same connection, for a reader.
+    pub fn with_reader_token(&self, token: &str) -> Self {
+        Self { reader_token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// The same connection, with bodies that claim to be JSON.
+    pub fn as_json(&self) -> Self {
+        Self { media_type: "application/json", ..self.clone() }
+    }
+
+    /// Sends the head of a request.
+    pub async fn begin(&self, path: &str) -> Begun {
+        let request = self.head(Method::POST, path).body(Either::Right(Never)).unwrap();
+        let mut sender = self.sender.clone();
+        sender.ready().await.unwrap();
+        let answer = sender.send_request(request);
+        Begun(tokio::spawn(async move { drop(answer.await) }))
+    }
+
+    fn head(&self, method: Method, path: &str) -> http::request::Builder {
+        let mut request = Request::builder().method(method).uri(format!("https://localhost{path}"));
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        if let Some(token) = &self.reader_token {
+            request = request.header("indelible-token", token);
+        }
+        request
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.call(Method::GET, path, Bytes::new()).await
+    }
+
+    pub async fn put(&self, path: &str, body: impl Into<Bytes>) -> Answer {
+        self.call(Method::PUT, path, body.into()).await
+    }
+
+    pub async fn post(&self, path: &str, body: impl Into<Bytes>) -> Answer {
+        self.call(Method::POST, path, body.into()).await
+    }
+
+    pub async fn call(&self, method: Method, path: &str, body: Bytes) -> Answer {
+        self.try_call(method, path, body).await.unwrap()
+    }
+
+    pub async fn try_call(&self, method: Method, path: &str, body: Bytes) -> hyper::Result<Answer> {
+        let mut request = self.head(method, path);
+        if !body.is_empty() {
+            request = request.header("content-type", self.media_type);
+        }
+        let mut sender = self.sender.clone();
+        sender.ready().await?;
+        let answer = sender.send_request(request.body(Either::Left(Full::new(body))).unwrap()).await?;
+        let (parts, body) = answer.into_parts();
+        Ok(Answer { status: parts.status, headers: parts.headers, body: body.collect().await?.to_bytes() })
+    }
+}
+
+/// Asks again until an answer is as it should be, for at most 10 s.
+pub async fn until<T, F: Future<Output = T>>(mut ask: impl FnMut() -> F, good: impl Fn(&T) -> bool) -> T {
+    let asking = async {
+        loop {
+            let answer = ask().await;
+            if good(&answer) {
+                return answer;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), asking).await.expect("it comes within 10 s")
+}
