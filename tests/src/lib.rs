@@ -5,5 +5,6 @@ pub mod evidence;
 pub mod kubelet;
 pub mod oracle;
 pub mod printer;
+pub mod tamper;
 pub mod trace;
 pub mod world;

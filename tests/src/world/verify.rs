@@ -61,8 +61,20 @@ pub struct Finding {
     pub class: String,
     /// Its axis.
     pub axis: String,
-    /// `warn` or `fail`.
+    /// `warn`, `unknown` or `fail`.
     pub level: String,
+    /// The log that is meant, by its origin.
+    #[serde(default)]
+    pub log: Option<String>,
+    /// The chain that is meant, hex.
+    #[serde(default)]
+    pub chain_id: Option<String>,
+    /// The first position that is meant.
+    #[serde(default)]
+    pub first_seq: Option<u64>,
+    /// The last position that is meant.
+    #[serde(default)]
+    pub last_seq: Option<u64>,
     /// What a person reads.
     pub text: String,
 }

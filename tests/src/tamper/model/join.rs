@@ -1,0 +1,108 @@
+//! The model's join of chains over honest logs: what is missing, what has not ended, what is not recent.
+//!
+//! Only rules that can apply to a prefix of an honest log stand here; whatever else is wrong is a fault of a directory.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Verdict;
+use super::note::Policy;
+use super::view::View;
+use crate::tamper::actor::MINUTE;
+use crate::tamper::story::History;
+use crate::tamper::wire::Digest;
+
+/// Younger than this, nothing is missed yet.
+const GRACE: i64 = 11 * MINUTE;
+/// The default of `--max-age`.
+const MAX_AGE: i64 = 24 * 60 * MINUTE;
+
+/// Verdicts over all logs.
+pub(super) struct Joined {
+    pub(super) completeness: Verdict,
+    pub(super) freshness: Verdict,
+}
+
+#[derive(Default)]
+struct Chain {
+    /// Positions that are stored: from, to.
+    stored: Vec<(u64, u64)>,
+    /// The position after the highest that a leaf states, and when that leaf was received.
+    stated: Vec<(u64, i64)>,
+    is_closed: bool,
+    /// The newest sign of life.
+    newest: Option<i64>,
+}
+
+/// Joins the logs.
+pub(super) fn join(history: &History, policy: &Policy, views: &[View], is_unreadable: bool) -> Joined {
+    let mut chains: BTreeMap<Digest, Chain> = BTreeMap::new();
+    for view in views {
+        for (chain, received) in &view.chains {
+            chains.entry(*chain).or_default().alive(*received);
+        }
+        for batch in &view.batches {
+            let chain = chains.entry(batch.chain).or_default();
+            chain.stored.push((batch.first, batch.next()));
+            chain.stated.push((batch.next(), batch.received));
+            chain.is_closed |= batch.is_final;
+            chain.alive(batch.age_from());
+        }
+        for (chain, next, received) in &view.resumed {
+            let chain = chains.entry(*chain).or_default();
+            chain.stated.push((*next, *received));
+            chain.is_closed = true;
+        }
+        for (head, received) in &view.heads {
+            let chain = chains.entry(head.chain).or_default();
+            chain.stated.push((head.next, *received));
+            chain.alive(head.time.min(*received));
+        }
+    }
+    let behind = views.iter().map(|view| view.newest).min().unwrap_or(i64::MAX);
+    let is_pending = |shown: i64| history.now - shown < GRACE || shown > behind;
+    let has_gap = chains.values().any(|chain| chain.first_missing().is_some_and(|shown| !is_pending(shown)));
+    let ages = chains.values().filter(|chain| !chain.is_closed).filter_map(|chain| chain.newest);
+    let logs = views.iter().filter(|view| !view.is_sealed).map(|view| view.newest);
+    let freshness = ages.chain(logs).map(|newest| grade(history.now - newest)).max().unwrap_or(Verdict::Pass);
+    let is_short = is_absent(history, policy, views, is_unreadable);
+    let completeness = match (is_short, has_gap, is_unreadable) {
+        (true, ..) | (false, true, false) => Verdict::Fail,
+        (false, true, true) => Verdict::Unknown,
+        (false, false, _) => Verdict::Pass,
+    };
+    Joined { completeness, freshness }
+}
+
+/// Whether a log that the policy names is not there, or not as much of it as somebody has seen.
+fn is_absent(history: &History, policy: &Policy, views: &[View], is_unreadable: bool) -> bool {
+    let there: BTreeMap<_, _> = views.iter().map(|view| (&view.origin, view.size)).collect();
+    let all: BTreeSet<_> = policy.logs.iter().map(|log| &log.name).collect();
+    let named = all.iter().any(|log| !there.contains_key(*log)) && !is_unreadable;
+    let seen = history.seen.iter().filter_map(|note| {
+        let mut lines = note.lines();
+        Some((lines.next()?.to_owned(), lines.next()?.parse::<usize>().ok()?))
+    });
+    named || seen.into_iter().any(|(origin, size)| there.get(&origin).is_some_and(|shown| *shown < size))
+}
+
+const fn grade(age: i64) -> Verdict {
+    match age {
+        GRACE.. if age > MAX_AGE => Verdict::Fail,
+        GRACE.. if age > GRACE => Verdict::Warn,
+        _ => Verdict::Pass,
+    }
+}
+
+impl Chain {
+    fn alive(&mut self, at: i64) {
+        self.newest = self.newest.max(Some(at));
+    }
+
+    /// When it was first shown that the first position that is not stored exists; `None` if none is missing.
+    fn first_missing(&self) -> Option<i64> {
+        let mut stored = self.stored.clone();
+        stored.sort_unstable();
+        let next = stored.iter().fold(0, |next, (from, to)| if *from <= next { next.max(*to) } else { next });
+        self.stated.iter().filter(|(stated, _)| *stated > next).map(|(_, received)| *received).min()
+    }
+}
