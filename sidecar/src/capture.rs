@@ -4,11 +4,11 @@
 //! is synchronous, does a bounded amount a call, and never blocks on the network.
 
 #[cfg(test)]
-mod model;
-#[cfg(test)]
 mod rig;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trace;
 #[cfg(test)]
 mod vectors;
 

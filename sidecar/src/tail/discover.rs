@@ -124,6 +124,9 @@ impl Tail {
 
     /// Knows files again by their first bytes; returns those that are new.
     fn recognise(&mut self, mut opened: Vec<Opened>) -> Vec<(NewFile, Result<Held, Unopened>)> {
+        if !opened.is_empty() {
+            self.refresh();
+        }
         // Where first bytes are too few to tell, those whose inode agrees choose first.
         opened.sort_by_key(|o| !self.journal.state().table.rows().iter().any(|row| row.inode == o.held.inode.number));
         let mut new = Vec::new();

@@ -94,7 +94,11 @@ impl Tail {
         if stat.size <= from && packed == Packed::No {
             return if over { self.end_watch(e, file, Vec::new()) } else { Ok(Turn::Idle) };
         }
-        let Ok(n) = held.content.read_at(from, e.window) else { return self.end_watch(e, file, Vec::new()) };
+        let n = match held.content.read_at(from, e.window) {
+            Ok(n) => n,
+            Err(error) if error.may_pass() && !over => return Ok(Turn::Idle),
+            Err(_) => return self.end_watch(e, file, Vec::new()),
+        };
         let mut decisions = Decisions { lates: Vec::new(), file, next, line: (from, from) };
         let last = self.lines.state().time();
         let whole = take_lines(&e.window[..n], last, &mut decisions);

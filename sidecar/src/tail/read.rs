@@ -7,7 +7,7 @@ use memchr::memchr_iter;
 
 use super::chain::Linker;
 use super::{Edges, Long, Tail, Turn};
-use crate::files::{FileId, Packed, Place, Position};
+use crate::files::{FileId, Place, Position};
 use crate::journal::JournalError;
 use crate::limits::READ_PER_CALL;
 use crate::logdir::ReadError;
@@ -134,8 +134,8 @@ impl Tail {
         match held.content.read_at(offset, &mut e.window[..want]) {
             Ok(n) => {
                 self.failing = None;
-                // A `.gz` that unpacks no further looks like its end: ask behind it.
-                if n < want && held.content.packed() == Packed::Gzip {
+                // Where it cannot be read any further looks like its end: ask behind it.
+                if n < want {
                     let end = offset + n as u64;
                     if let Err(error) = held.content.read_at(end, &mut [0]) {
                         return self.cannot_read(e, turn, end, Some(error)).map(Err);
