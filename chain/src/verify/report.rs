@@ -228,11 +228,14 @@ pub fn exit_code(verdicts: &Verdicts, anything: bool, unknown: bool) -> u8 {
 
 /// The verdicts that follow from the findings that count.
 pub fn verdicts(findings: &[Finding], anything: bool) -> Verdicts {
-    let blind = |finding: &Finding| matches!(finding.class, Class::Unreadable | Class::UnknownKey);
+    let blind = |finding: &Finding| {
+        let is_source = matches!(finding.class, Class::Unreadable | Class::UnknownKey) && finding.chain_id.is_none();
+        is_source && finding.axis == Axis::Integrity
+    };
     let on = |axis| {
         let level = (findings.iter())
             .filter(|finding| finding.accepted.is_none())
-            // What cannot be read may hold what is missing elsewhere, on every axis.
+            // A source that cannot be read may hold what is missing elsewhere, on every axis.
             .filter(|finding| finding.axis == axis || blind(finding))
             .map(|finding| finding.level)
             .max();

@@ -52,8 +52,8 @@ pub(super) struct Sources {
     pub(super) views: Vec<Vec<ViewId>>,
     /// By log number of the policy.
     pub(super) claims: Vec<Vec<Claim>>,
-    /// Checkpoints that were given and do not hold: label, why, whether only the key is unknown.
-    pub(super) bad_known: Vec<(String, String, bool)>,
+    /// Checkpoints that were given and do not hold: label, why.
+    pub(super) bad_known: Vec<(String, String)>,
     pub(super) absent: Vec<AbsentLog>,
     pub(super) successors: Vec<Successor>,
     /// Logs, by number, of which less is in the sources than is known to exist: that size, and who knows it.
@@ -100,10 +100,10 @@ impl Sources {
                     let is_cosigned = !witnesses.is_empty() || known.by == KnownBy::Witness;
                     self.claims[log].push(Claim { size, root, by, is_cosigned, is_older: true });
                 }
-                Opened::Bad(_, why) => self.bad_known.push((known.label.clone(), why, false)),
+                Opened::Bad(_, why) => self.bad_known.push((known.label.clone(), why)),
                 Opened::Unknown(origin) => {
                     let why = format!("no key of the policy signed it ({})", origin.unwrap_or_default());
-                    self.bad_known.push((known.label.clone(), why, true));
+                    self.bad_known.push((known.label.clone(), why));
                 }
             }
         }

@@ -22,7 +22,9 @@ use crate::session::Session;
 use crate::statement::{SealReason, SignedStatement, Statement};
 use crate::stored::{Codec, Stored};
 
-use super::{Axis, Class, Frame, Judge, Keys, Level, Preparer, Report, SourceKind, Terms, Verdict};
+use super::{
+    Axis, Class, Frame, Judge, Keys, Level, Preparer, Report, SourceKind, Terms, TokenCheck, TokenVerdict, Verdict,
+};
 
 /// When everything begins.
 pub(super) const START: Time = Time::from_nanos(1_795_400_000 * Time::SECOND);
@@ -275,6 +277,16 @@ pub(super) fn stdout(line: &str, time: Time) -> Record<'_> {
     Record { time, source: Source::Stdout, flags: Flags::NONE, payload: line.as_bytes() }
 }
 
+/// A check of tokens that knows one token and always says the same of it.
+pub(super) struct Says(pub(super) TokenVerdict);
+
+impl TokenCheck for Says {
+    fn check(&self, jwt: &[u8], _: &Session, _: &Attested, _: Time) -> TokenVerdict {
+        assert_eq!(jwt, b"jwt");
+        self.0.clone()
+    }
+}
+
 /// Collectors, and what a verifier brings.
 pub(super) struct World {
     pub(super) logs: Vec<Log>,
@@ -332,6 +344,11 @@ impl World {
         let beat = sidecar.heartbeat(&[(chain.id, chain.head)], at(32));
         world.logs[1].heartbeats(&[beat], at(33));
         Shop { world, sidecar, chain, batches }
+    }
+
+    /// Gives the issuer's keys.
+    pub(super) fn vouch(&mut self) {
+        self.terms.tokens = Some(Box::new(Says(TokenVerdict::Holds)));
     }
 
     pub(super) fn sign_all(&mut self) {

@@ -43,3 +43,56 @@ pub(super) fn abandoned(case: &Case<'_>, out: &mut Findings) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::class::Class;
+    use super::super::super::testing::{Log, World, assert_honest, assert_only, at};
+    use super::super::findings::{MISSING, TAMPERED};
+    use crate::cosignature::Cosigner;
+    use crate::policy::Policy;
+    use crate::statement::Statement;
+
+    /// The shop; a third log continues log 1, of which it names so many leaves.
+    fn continued(size: usize) -> World {
+        let mut world = World::shop_before_signing().world;
+        let mut old = Log::new("shop/c1", 11);
+        old.entries = world.logs[1].entries[..size].to_vec();
+        let (origin, root) = (old.origin().to_string(), old.checkpoint().root());
+        let mut new = Log::new("shop/c1", 31);
+        new.start(at(50));
+        new.say(Statement::SuccessorOf { origin, size: size as u64, root }, at(50));
+        world.logs.push(new);
+        let keys = world.logs.iter().map(|log| log.signer.verifier_key().clone());
+        world.terms.policy = Policy::from_log_keys(keys).unwrap();
+        world
+    }
+
+    #[test]
+    fn a_continued_log_that_is_there_in_full_is_no_loss() {
+        let mut world = continued(6);
+        world.sign_all();
+        assert_honest(&world.judge());
+    }
+
+    #[test]
+    fn a_continued_log_of_which_a_part_is_missing_is_abandoned() {
+        let mut world = continued(6);
+        world.logs[1].entries.truncate(5);
+        world.sign_all();
+        let text = assert_only(&world.judge(), Class::Abandoned, MISSING);
+        assert!(text.contains("shop/c1-") && text.contains("it had 6 leaves"), "{text}");
+    }
+
+    #[test]
+    fn a_successor_that_names_less_than_a_witness_cosigned_gives_up_leaves() {
+        let mut world = continued(5);
+        let witness = Cosigner::new("w1".parse().unwrap(), &[99; 32]);
+        let logs: String = world.logs.iter().map(|log| format!("log {}\n", log.signer.verifier_key())).collect();
+        let text = format!("{logs}witness w1 {}\nquorum w1\n", witness.verifier_key());
+        world.terms.policy = Policy::parse(text.as_bytes()).unwrap();
+        world.logs.iter_mut().for_each(|log| log.sign_with(&witness, at(60)));
+        let text = assert_only(&world.judge(), Class::Abandoned, TAMPERED);
+        assert!(text.contains("a witness cosigned 6"), "{text}");
+    }
+}

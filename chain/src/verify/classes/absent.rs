@@ -60,3 +60,42 @@ pub(super) fn elsewhere(case: &Case<'_>) -> String {
     }
     format!(" These may be there and are in no other source: {}.", list(named, NAMED))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::class::Class;
+    use super::super::super::testing::{Log, World, assert_only, at};
+    use super::super::findings::MISSING;
+
+    #[test]
+    fn a_log_of_the_policy_that_is_left_out_is_named_with_what_only_it_could_hold() {
+        let mut shop = World::shop();
+        shop.world.logs.pop();
+        shop.world.terms.now = at(3600);
+        shop.world.vouch();
+        let report = shop.world.judge();
+        let text = assert_only(&report, Class::Absent, MISSING);
+        for part in [
+            "shop/c1-",
+            "records 10 to 19 of container app of pod shop/cart-0",
+            "printed between 2026-",
+            "records 30 to 39",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert_eq!(report.exit, 2);
+    }
+
+    #[test]
+    fn a_log_that_only_a_receipt_names_is_absent() {
+        let mut shop = World::shop_before_signing();
+        let mut other = Log::new("shop/c9", 19);
+        let index = other.batch(&shop.batches[0], at(12));
+        let origin = other.origin().to_string();
+        let beat = shop.sidecar.heartbeat_with(&[], vec![(origin, other.receipt(index))], at(34));
+        shop.world.logs[0].heartbeats(&[beat], at(34));
+        shop.world.sign_all();
+        let text = assert_only(&shop.world.judge(), Class::Absent, MISSING);
+        assert!(text.contains("shop/c9-") && text.contains("a heartbeat in leaf 6"), "{text}");
+    }
+}

@@ -46,3 +46,32 @@ pub(super) fn after_final(case: &Case<'_>, out: &mut Findings) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::class::Class;
+    use super::super::super::testing::{Chain, World, assert_only, at, seq};
+    use super::super::findings::TAMPERED;
+
+    #[test]
+    fn a_batch_or_heartbeat_beyond_the_end_contradicts_its_session() {
+        for by_heartbeat in [false, true] {
+            let mut shop = World::shop_before_signing();
+            let mut chain = Chain { ..shop.chain.clone() };
+            let more = chain.lines(&shop.sidecar, 5, at(40));
+            if by_heartbeat {
+                // The records themselves are on their way.
+                let beat = shop.sidecar.heartbeat(&[(chain.id, chain.head)], at(40));
+                shop.world.logs[0].heartbeats(&[beat], at(41));
+            } else {
+                shop.world.logs[0].batch(&more, at(41));
+            }
+            shop.world.sign_all();
+            let report = shop.world.judge();
+            let text = assert_only(&report, Class::AfterFinal, TAMPERED);
+            assert!(text.contains("ended with record 40") && text.contains("pod shop/cart-0"), "{text}");
+            let finding = &report.findings[0];
+            assert_eq!((finding.first_seq, finding.last_seq), (Some(seq(41)), Some(seq(45))));
+        }
+    }
+}

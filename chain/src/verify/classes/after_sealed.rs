@@ -21,3 +21,31 @@ pub(super) fn after_sealed(case: &Case<'_>, out: &mut Findings) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::class::Class;
+    use super::super::super::testing::{World, assert_honest, assert_only, at};
+    use super::super::findings::TAMPERED;
+    use crate::statement::Statement;
+
+    #[test]
+    fn a_leaf_after_a_seal_convicts_unless_the_log_started_again() {
+        for started in [true, false] {
+            let mut shop = World::shop();
+            if started {
+                shop.world.logs[0].start(at(61));
+            }
+            shop.world.logs[0].say(Statement::Clock { offset_ms: None }, at(62));
+            shop.world.logs[0].say(Statement::Clock { offset_ms: None }, at(63));
+            shop.world.logs[0].seal(at(64));
+            let report = shop.world.judge();
+            if started {
+                assert_honest(&report);
+            } else {
+                let text = assert_only(&report, Class::AfterSealed, TAMPERED);
+                assert!(text.contains("shop/c0-") && text.contains("3 leaves follow from leaf 7 on"), "{text}");
+            }
+        }
+    }
+}

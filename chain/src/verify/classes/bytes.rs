@@ -198,7 +198,8 @@ pub(super) fn bad_tile(case: &Case<'_>, out: &mut Findings) {
     }
 }
 
-/// A checkpoint of a log whose signature or form does not hold.
+/// A checkpoint of a log whose signature or form does not hold: integrity fail, that log. One that was given for
+/// comparison and does not hold: unknown, nothing is compared with it.
 pub(super) fn bad_checkpoint(case: &Case<'_>, out: &mut Findings) {
     for (number, view) in case.facts.views.iter().enumerate().filter(|(_, view)| !view.bad_notes.is_empty()) {
         let id = ViewId(number);
@@ -211,6 +212,10 @@ pub(super) fn bad_checkpoint(case: &Case<'_>, out: &mut Findings) {
         );
         out.add(Class::BadCheckpoint, TAMPERED, About::log(case, id), text);
     }
+    for (label, why) in &case.sources.bad_known {
+        let text = format!("the checkpoint {label} that was given does not hold: {why}. Nothing was compared with it.");
+        out.add(Class::BadCheckpoint, UNJUDGED, About::default(), text);
+    }
 }
 
 /// Flaws of leaves that count.
@@ -219,8 +224,7 @@ fn shown(view: &View) -> impl Iterator<Item = &Flaw> {
 }
 
 fn at(case: &Case<'_>, place: Place) -> Option<usize> {
-    let found = case.facts.batches.iter().position(|batch| batch.place == place);
-    found
+    case.facts.batches.iter().position(|batch| batch.place == place)
 }
 
 /// What the reader said of the frame at a place.
@@ -261,4 +265,252 @@ fn around(case: &Case<'_>, view: ViewId, from: u64, to: u64) -> String {
         return format!("{when}.");
     }
     format!("{when} and hold output of {}.", list(chains.iter().map(|chain| case.who(*chain)), NAMED))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::class::{Class, Level};
+    use super::super::super::facts::ViewId;
+    use super::super::super::judge::Damage;
+    use super::super::super::testing::{Entry, World, assert_honest, assert_only, at, found};
+    use super::super::findings::{TAMPERED, UNJUDGED};
+    use super::NOTED;
+    use crate::id::LeafIndex;
+    use crate::stored::{Codec, Packer};
+    use crate::tile::{BundleId, TileId, encode_tile};
+
+    #[test]
+    fn a_packed_body_that_cannot_be_unpacked_is_a_bad_body() {
+        let mut shop = World::shop();
+        let entry = &mut shop.world.logs[1].entries[3];
+        let mut packer = Packer::new().unwrap();
+        let packed = packer.pack(&entry.body);
+        assert_eq!(packed.codec, Codec::Zstd);
+        (entry.codec, entry.body) = (Codec::Zstd, packed.bytes.to_vec());
+        let mut broken = World::shop();
+        broken.world.logs[1].entries[3] = Entry { body: entry.body[..20].to_vec(), ..entry.clone() };
+        assert_honest(&shop.world.judge());
+        let text = assert_only(&broken.world.judge(), Class::BadBody, TAMPERED);
+        for part in ["records 10 to 19", "container app of pod shop/cart-0", "shop/c1-", "2026-"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_frame_is_named_by_what_can_still_be_read_of_it() {
+        // The checksum alone, the body, the leaf's signature, the whole leaf.
+        for (change, class) in [(0, Class::BadBody), (1, Class::BadBody), (2, Class::BadLeaf), (3, Class::BadLeaf)] {
+            let mut shop = World::shop();
+            let entry = &mut shop.world.logs[1].entries[3];
+            entry.flaw = Some("segments/0.seg at 300: the checksum does not match".into());
+            match change {
+                0 => {}
+                1 => entry.body[20] ^= 1,
+                2 => *entry.leaf.last_mut().unwrap() ^= 1,
+                _ => entry.leaf[1] = 0xee,
+            }
+            let report = shop.world.judge();
+            assert!(
+                report.findings.iter().any(|finding| {
+                    let names = ["shop/cart-0", "container app", "shop/c1-"];
+                    finding.class == class && names.iter().all(|name| finding.text.contains(name))
+                }),
+                "{change}: {:#?}",
+                report.findings
+            );
+            assert_eq!(report.exit, 1);
+        }
+    }
+
+    #[test]
+    fn a_lost_frame_takes_its_records_with_it_and_says_so() {
+        let mut shop = World::shop();
+        shop.world.logs[1].entries.remove(3);
+        for entry in &mut shop.world.logs[1].entries[3..] {
+            entry.index = Some(0);
+        }
+        for (position, entry) in shop.world.logs[1].entries.iter_mut().enumerate().skip(3) {
+            entry.index = Some(position as u64 + 1);
+        }
+        let report = shop.world.judge_with(|judge| {
+            let lost = Damage::Lost { index: LeafIndex::new(3), note: "segments/0.seg at 300" };
+            judge.damaged(ViewId(1), lost);
+        });
+        assert!(report.findings.iter().all(|finding| finding.class == Class::BadLeaf), "{:#?}", report.findings);
+        assert!(report.findings.iter().any(|finding| finding.text.contains("records 10 to 19")));
+        assert_eq!(report.exit, 1);
+    }
+
+    #[test]
+    fn damage_behind_the_last_signed_leaf_is_a_torn_tail_and_no_finding() {
+        let shop = World::shop();
+        let size = shop.world.logs[1].entries.len() as u64;
+        assert_honest(&shop.world.judge_with(|judge| {
+            judge.damaged(ViewId(1), Damage::Between { before: LeafIndex::new(size), note: "torn" });
+            judge.damaged(ViewId(1), Damage::Lost { index: LeafIndex::new(size), note: "torn" });
+        }));
+        assert_only(
+            &World::shop().world.judge_with(|judge| {
+                judge.damaged(ViewId(1), Damage::Between { before: LeafIndex::new(size - 1), note: "a mark" });
+            }),
+            Class::BadLeaf,
+            TAMPERED,
+        );
+    }
+
+    #[test]
+    fn any_changed_removed_doubled_or_moved_leaf_is_found() {
+        let leaves = World::shop().world.logs[0].entries.len();
+        for at in 0..leaves {
+            for change in 0..4 {
+                // What follows the last leaf that is signed does not count.
+                if (at, change) == (leaves - 1, 1) {
+                    continue;
+                }
+                let mut shop = World::shop();
+                let entries = &mut shop.world.logs[0].entries;
+                match change {
+                    0 => drop(entries.remove(at)),
+                    1 => entries.insert(at, entries[at].clone()),
+                    2 => entries.swap(at, (at + 1) % leaves),
+                    _ => *entries[at].leaf.last_mut().unwrap() ^= 1,
+                }
+                let report = shop.world.judge();
+                assert_eq!(report.exit, 1, "{at} {change}: {:#?}", report.findings);
+                assert!(report.findings.iter().any(|finding| {
+                    finding.log.as_ref().is_some_and(|log| log.starts_with("shop/c0-")) && finding.level == Level::Fail
+                }));
+            }
+        }
+    }
+
+    #[test]
+    fn a_leaf_that_is_lost_is_found_among_those_between_two_checkpoints() {
+        let mut shop = World::shop_before_signing();
+        let entries = shop.world.logs[1].entries.clone();
+        for size in [2, 5] {
+            shop.world.logs[1].entries.truncate(size);
+            shop.world.logs[1].sign();
+            shop.world.logs[1].entries.clone_from(&entries);
+        }
+        shop.world.logs.iter_mut().for_each(|log| log.seal(at(60)));
+        shop.world.logs[1].entries.remove(3);
+        let report = shop.world.judge();
+        assert_eq!(found(&report), [(Class::BadLeaf, Level::Fail)]);
+        assert!(report.findings[0].text.contains("a leaf from 2 to 4"), "{}", report.findings[0].text);
+    }
+
+    #[test]
+    fn a_leaf_that_no_version_can_read_is_a_bad_leaf_and_an_unknown_kind_a_warning() {
+        let mut shop = World::shop_before_signing();
+        shop.world.logs[0].push_raw(vec![1, 99, 1, 2, 3], b"");
+        shop.world.sign_all();
+        assert_only(&shop.world.judge(), Class::BadLeaf, NOTED);
+
+        let mut shop = World::shop_before_signing();
+        shop.world.logs[0].push_raw(vec![2, 1], b"");
+        shop.world.sign_all();
+        assert_only(&shop.world.judge(), Class::BadLeaf, TAMPERED);
+    }
+
+    #[test]
+    fn a_session_with_a_weak_key_is_a_leaf_that_cannot_be_read() {
+        let mut shop = World::shop_before_signing();
+        let mut leaf = shop.world.logs[0].entries[1].leaf.clone();
+        // The neutral element: of small order.
+        leaf[3..35].fill(0);
+        leaf[3] = 1;
+        shop.world.logs[0].push_raw(leaf, b"jwt");
+        shop.world.sign_all();
+        assert_only(&shop.world.judge(), Class::BadLeaf, TAMPERED);
+    }
+
+    #[test]
+    fn removed_and_redacted_bodies_are_unknown_and_their_positions_are_not_missing() {
+        for codec in [Codec::Pruned, Codec::Sparse, Codec::SparseZstd] {
+            let mut shop = World::shop();
+            let entry = &mut shop.world.logs[1].entries[3];
+            entry.codec = codec;
+            entry.body.clear();
+            let report = shop.world.judge();
+            assert_only(&report, Class::BadBody, UNJUDGED);
+            assert_eq!((report.exit, report.chains[0].records), (4, 41));
+        }
+    }
+
+    #[test]
+    fn bytes_that_no_leaf_commits_to_are_a_bad_body() {
+        for index in [0, 2] {
+            let mut shop = World::shop();
+            shop.world.logs[0].entries[index].body = b"more".to_vec();
+            assert_only(&shop.world.judge(), Class::BadBody, TAMPERED);
+        }
+        let mut shop = World::shop();
+        shop.world.logs[1].entries[5].body[9] ^= 1;
+        assert_only(&shop.world.judge(), Class::BadBody, TAMPERED);
+    }
+
+    #[test]
+    fn a_tile_or_bundle_that_differs_from_true_leaves_is_bad() {
+        let leaves: Vec<Vec<u8>> = World::shop().world.logs[1].entries.iter().map(|entry| entry.leaf.clone()).collect();
+        let hashes: Vec<_> = leaves.iter().map(|leaf| crate::merkle::leaf_hash(leaf)).collect();
+        let width = u16::try_from(leaves.len()).unwrap();
+        let (tile, bundle) = (TileId::new(0, 0, width).unwrap(), BundleId::new(0, width).unwrap());
+        let tile_bytes = encode_tile(&hashes);
+        let bundle_bytes = bundle.encode(leaves.iter().map(Vec::as_slice)).unwrap();
+        let report = |tile_bytes: &[u8], bundle_bytes: &[u8]| {
+            World::shop().world.judge_with(|judge| {
+                judge.tile(ViewId(1), tile, tile_bytes);
+                judge.bundle(ViewId(1), bundle, bundle_bytes);
+            })
+        };
+        assert_honest(&report(&tile_bytes, &bundle_bytes));
+        for (part, at) in [(0, 5), (1, 5), (0, tile_bytes.len() - 1), (1, bundle_bytes.len() - 1)] {
+            let (mut tile_bytes, mut bundle_bytes) = (tile_bytes.clone(), bundle_bytes.clone());
+            let bytes = if part == 0 { &mut tile_bytes } else { &mut bundle_bytes };
+            bytes[at] ^= 1;
+            assert_only(&report(&tile_bytes, &bundle_bytes), Class::BadTile, TAMPERED);
+        }
+        assert_only(&report(&tile_bytes[1..], &bundle_bytes), Class::BadTile, TAMPERED);
+    }
+
+    #[test]
+    fn a_bundle_tells_exactly_which_leaf_was_removed() {
+        let mut shop = World::shop();
+        let leaves: Vec<Vec<u8>> = shop.world.logs[1].entries.iter().map(|entry| entry.leaf.clone()).collect();
+        let bundle = BundleId::new(0, u16::try_from(leaves.len()).unwrap()).unwrap();
+        let bytes = bundle.encode(leaves.iter().map(Vec::as_slice)).unwrap();
+        shop.world.logs[1].entries.remove(3);
+        let report = shop.world.judge_with(|judge| judge.bundle(ViewId(1), bundle, &bytes));
+        let text = assert_only(&report, Class::BadLeaf, TAMPERED);
+        assert!(text.contains("leaf 3)") && text.contains("records 10 to 19"), "{text}");
+        assert_eq!(report.findings[0].batch_index, Some(LeafIndex::new(3)));
+    }
+
+    #[test]
+    fn a_checkpoint_whose_signature_or_form_does_not_hold_is_bad() {
+        let mut shop = World::shop_before_signing();
+        shop.world.sign_all();
+        shop.world.logs.iter_mut().for_each(|log| log.seal(at(60)));
+        let notes = shop.world.logs[0].notes.clone();
+        for at in (0..notes[0].1.len()).step_by(7) {
+            let mut shop = World::shop();
+            shop.world.logs[0].notes.clone_from(&notes);
+            shop.world.logs[0].notes[0].1[at] ^= 2;
+            let report = shop.world.judge();
+            assert!(found(&report).contains(&(Class::BadCheckpoint, Level::Fail)), "{at}: {:#?}", report.findings);
+            assert_eq!(report.exit, 1);
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_given_for_comparison_that_does_not_hold_compares_nothing() {
+        let mut shop = World::shop();
+        let mut note = shop.world.logs[0].notes[0].1.clone();
+        let last = note.len() - 5;
+        note[last] ^= 1;
+        let by = super::super::super::terms::KnownBy::Operator;
+        shop.world.terms.known.push(super::super::super::terms::Known { by, label: "mine".into(), note });
+        assert_only(&shop.world.judge(), Class::BadCheckpoint, UNJUDGED);
+    }
 }

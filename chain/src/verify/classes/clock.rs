@@ -66,3 +66,72 @@ pub(super) fn clock(case: &Case<'_>, out: &mut Findings) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::class::Class;
+    use super::super::super::testing::{Chain, World, assert_honest, assert_only, at, found};
+    use super::WRONG;
+
+    #[test]
+    fn a_leaf_dated_over_a_minute_in_the_future_names_its_log() {
+        for (time, is_wrong) in [(180, false), (181, true)] {
+            let mut shop = World::shop_before_signing();
+            shop.world.logs[0].start(at(time));
+            shop.world.sign_all();
+            let report = shop.world.judge();
+            if is_wrong {
+                let text = assert_only(&report, Class::Clock, WRONG);
+                assert!(text.contains("shop/c0-"), "{text}");
+            } else {
+                assert_honest(&report);
+            }
+        }
+    }
+
+    #[test]
+    fn a_fall_of_a_logs_clock_by_over_a_minute_names_it_while_it_is_recent() {
+        for (time, now, is_wrong) in [(-29, 120, false), (-30, 120, true), (-30, 24 * 3600 - 29, false)] {
+            let mut shop = World::shop_before_signing();
+            shop.world.logs[0].start(at(time));
+            shop.world.logs.iter_mut().for_each(|log| log.seal(at(31)));
+            shop.world.terms.now = at(now);
+            assert_eq!(found(&shop.world.judge()), if is_wrong { vec![(Class::Clock, WRONG.1)] } else { vec![] });
+        }
+    }
+
+    #[test]
+    fn lines_or_heartbeats_from_the_future_name_their_session() {
+        for by_heartbeat in [false, true] {
+            let mut shop = World::shop_before_signing();
+            let mut chain = Chain::of(&shop.sidecar, "proxy", 0);
+            shop.world.logs[0].genesis(&chain, &shop.sidecar, at(33));
+            let time = if by_heartbeat { at(34) } else { at(500) };
+            shop.world.logs[0].batch(&chain.end(&shop.sidecar, time), at(35));
+            if by_heartbeat {
+                shop.world.logs[0].heartbeats(&[shop.sidecar.heartbeat(&[], at(500))], at(36));
+            }
+            shop.world.sign_all();
+            let text = assert_only(&shop.world.judge(), Class::Clock, WRONG);
+            assert!(text.contains("the sidecar of pod shop/cart-0"), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_old_heartbeat_stored_again_does_not_keep_a_chain_alive() {
+        let mut shop = World::shop_before_signing();
+        // The chain has no end in evidence, and its old heartbeat is appended again and again.
+        shop.world.logs[0].entries.pop();
+        shop.world.logs[1].entries.pop();
+        let beat = shop.sidecar.heartbeat(&[(shop.chain.id, shop.batches[4].commitment.head_before())], at(20));
+        for time in [21, 400, 700] {
+            shop.world.logs[0].heartbeats(&[beat.clone()], at(time));
+        }
+        shop.world.logs.iter_mut().for_each(|log| log.seal(at(701)));
+        shop.world.terms.now = at(702);
+        let report = shop.world.judge();
+        let mut classes: Vec<_> = found(&report).into_iter().map(|(class, _)| class).collect();
+        classes.sort_unstable();
+        assert_eq!(classes, [Class::Unclosed, Class::Clock]);
+    }
+}

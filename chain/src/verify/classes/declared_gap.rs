@@ -49,3 +49,42 @@ pub(super) fn declared_gap(case: &Case<'_>, out: &mut Findings) {
 pub(super) const fn weight(case: &Case<'_>) -> (Axis, Level) {
     if case.terms.accept_declared_gaps { EXPLAINED } else { MISSING }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::class::Class;
+    use super::super::super::testing::{World, assert_only, at, seq};
+    use super::super::findings::{EXPLAINED, MISSING};
+    use crate::control::{Control, GapReason};
+
+    #[test]
+    fn a_declared_gap_is_a_failure_unless_declared_gaps_are_accepted() {
+        for accepted in [false, true] {
+            let mut shop = World::shop_before_signing();
+            let mut chain = super::super::super::testing::Chain::of(&shop.sidecar, "proxy", 0);
+            let gap = Control::Gap {
+                reason: GapReason::HeldBytesExceeded,
+                file: "0.log.20261123-101500".into(),
+                bytes: Some(10_485_760),
+            };
+            let batches = [
+                chain.lines(&shop.sidecar, 3, at(40)),
+                chain.control(&shop.sidecar, &gap, at(41)),
+                chain.end(&shop.sidecar, at(42)),
+            ];
+            for log in &mut shop.world.logs {
+                log.genesis(&chain, &shop.sidecar, at(39));
+                batches.iter().for_each(|batch| drop(log.batch(batch, at(43))));
+            }
+            shop.world.sign_all();
+            shop.world.terms.accept_declared_gaps = accepted;
+            let report = shop.world.judge();
+            let text = assert_only(&report, Class::DeclaredGap, if accepted { EXPLAINED } else { MISSING });
+            for part in ["container proxy of pod shop/cart-0", "10485760 bytes", "0.log.20261123-101500"] {
+                assert!(text.contains(part), "{part}: {text}");
+            }
+            assert_eq!(report.findings[0].first_seq, Some(seq(3)));
+            assert_eq!(report.exit, if accepted { 0 } else { 2 });
+        }
+    }
+}

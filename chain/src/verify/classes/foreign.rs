@@ -1,4 +1,7 @@
-//! foreign
+//! The class `foreign`: a session speaks for a pod that it is not of.
+//!
+//! A session is one pod's sidecar; what it signs for another pod, or what a token of another pod introduced, does not
+//! count. Which batches take no part for it is decided in `case`.
 
 use std::collections::BTreeMap;
 
@@ -101,5 +104,77 @@ fn heartbeats(case: &Case<'_>, out: &mut Findings) {
             case.log(place.view),
         );
         out.add(Class::Foreign, INVENTED, About::leaf(case, place).chain(case, chain), text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::class::Class;
+    use super::super::super::testing::{Chain, Sidecar, World, assert_only, at, found};
+    use super::super::findings::INVENTED;
+
+    /// The shop, not signed yet, and another pod's sidecar that both logs know.
+    fn with_other() -> (super::super::super::testing::Shop, Sidecar) {
+        let mut shop = World::shop_before_signing();
+        let other = Sidecar::of("thief-0", 7, at(1));
+        shop.world.logs.iter_mut().for_each(|log| log.introduce(&other, at(34)));
+        (shop, other)
+    }
+
+    #[test]
+    fn batches_of_one_pod_in_anothers_chain_do_not_count_and_name_the_log() {
+        let (mut shop, other) = with_other();
+        let batch = shop.chain.lines(&other, 3, at(35));
+        shop.world.logs[1].batch(&batch, at(36));
+        shop.world.sign_all();
+        let report = shop.world.judge();
+        let text = assert_only(&report, Class::Foreign, INVENTED);
+        assert!(
+            text.contains("shop/c1-") && text.contains("pod shop/thief-0") && text.contains("shop/cart-0"),
+            "{text}"
+        );
+        assert_eq!((report.exit, report.counts.records), (1, 41));
+    }
+
+    #[test]
+    fn a_chain_that_another_pods_session_introduces_is_foreign() {
+        let (mut shop, other) = with_other();
+        shop.world.logs[0].genesis(&shop.chain, &other, at(35));
+        shop.world.sign_all();
+        assert_only(&shop.world.judge(), Class::Foreign, INVENTED);
+    }
+
+    #[test]
+    fn a_session_introduced_by_another_pods_token_introduces_nothing() {
+        for change in [0, 1] {
+            let mut shop = World::shop_before_signing();
+            let other = Sidecar::of("thief-0", 7, at(1));
+            let mut attested = other.attested();
+            match change {
+                0 => attested.pod_uid = "uid-of-cart-0".into(),
+                _ => attested.subject = "system:serviceaccount:shop:admin".into(),
+            }
+            let mut chain = Chain::of(&other, "app", 0);
+            shop.world.logs[0].introduce_by(&other, &attested, at(34));
+            shop.world.logs[0].genesis(&chain, &other, at(35));
+            let batch = chain.end(&other, at(36));
+            shop.world.logs[0].batch(&batch, at(36));
+            shop.world.sign_all();
+            let report = shop.world.judge();
+            assert_only(&report, Class::Foreign, INVENTED);
+            assert_eq!(report.counts.records, 41);
+        }
+    }
+
+    #[test]
+    fn a_heartbeat_that_speaks_for_another_pods_chain_is_ignored() {
+        let (mut shop, other) = with_other();
+        shop.chain.lines(&other, 5, at(35));
+        let beat = other.heartbeat(&[(shop.chain.id, shop.chain.head)], at(36));
+        shop.world.logs[0].heartbeats(&[beat], at(37));
+        shop.world.sign_all();
+        let report = shop.world.judge();
+        assert_eq!(found(&report), [(Class::Foreign, INVENTED.1)]);
+        assert!(report.findings[0].text.contains("sidecar of pod shop/thief-0"));
     }
 }

@@ -126,3 +126,121 @@ fn receipts(case: &Case<'_>, loss: &Loss) -> String {
     });
     list(named, NAMED)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::class::Class;
+    use super::super::super::testing::{Shop, World, assert_honest, assert_only, at, found, seq};
+    use super::super::findings::MISSING;
+
+    /// The shop without its second batch, removed before log 1 ever signed it.
+    fn without_second() -> Shop {
+        let mut shop = World::shop_before_signing();
+        shop.world.logs[1].entries.remove(3);
+        shop
+    }
+
+    #[test]
+    fn missing_positions_are_named_with_pod_container_and_time() {
+        let mut shop = without_second();
+        shop.world.logs.iter_mut().for_each(|log| log.seal(at(60)));
+        shop.world.terms.now = at(900);
+        let report = shop.world.judge();
+        let text = assert_only(&report, Class::Gap, MISSING);
+        for part in ["records 10 to 19", "container app of pod shop/cart-0", "between 2026-", "leaf 4 of log shop/c0-"]
+        {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        let finding = &report.findings[0];
+        assert_eq!((finding.first_seq, finding.last_seq), (Some(seq(10)), Some(seq(19))));
+        assert_eq!((report.exit, report.chains[0].findings, report.counts.records), (2, 1, 31));
+    }
+
+    #[test]
+    fn what_was_shown_to_be_missing_under_11_minutes_ago_is_pending() {
+        // The third batch, received at 13 s, shows it.
+        for (now, is_gap) in [(13 + 659, false), (13 + 660, true)] {
+            let mut shop = without_second();
+            shop.world.logs.iter_mut().for_each(|log| log.seal(at(60)));
+            shop.world.terms.now = at(now);
+            let report = shop.world.judge();
+            if is_gap {
+                assert_only(&report, Class::Gap, MISSING);
+            } else {
+                assert_honest(&report);
+                assert_eq!(report.counts.pending, 10);
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_shown_after_the_newest_leaf_of_the_log_fetched_furthest_behind_is_pending() {
+        let mut shop = World::shop_before_signing();
+        // Log 1 was fetched before it had its second batch.
+        shop.world.logs[1].entries.truncate(3);
+        shop.world.logs[0].seal(at(60));
+        shop.world.logs[1].sign();
+        shop.world.terms.now = at(3600);
+        let report = shop.world.judge();
+        assert_eq!(report.counts.pending, 20);
+        assert!(found(&report).iter().all(|(class, _)| *class == Class::Stale), "{:?}", report.findings);
+    }
+
+    #[test]
+    fn a_heartbeat_alone_shows_what_is_missing_at_the_end() {
+        let mut shop = World::shop_before_signing();
+        shop.world.logs[0].entries.truncate(5);
+        shop.world.logs.iter_mut().for_each(|log| log.seal(at(60)));
+        shop.world.terms.now = at(33 + 660);
+        let report = shop.world.judge();
+        let [(Class::Gap, _), (Class::Unclosed, _)] = found(&report)[..] else { panic!("{:?}", report.findings) };
+        assert_eq!((report.findings[0].first_seq, report.findings[0].last_seq), (Some(seq(40)), Some(seq(40))));
+        assert!(
+            report.findings[0].text.contains("a heartbeat in leaf 5 of log shop/c1-"),
+            "{}",
+            report.findings[0].text
+        );
+    }
+
+    #[test]
+    fn a_gap_says_where_receipts_put_the_records() {
+        let mut shop = without_second();
+        let kept = World::shop_before_signing().world.logs[1].receipt(crate::id::LeafIndex::new(3));
+        let origin = shop.world.logs[1].origin().to_string();
+        // The log ends too early to be convicted by it.
+        let mut kept = kept;
+        let (log, hash, time) = (kept.receipt.log, kept.receipt.leaf_hash, kept.receipt.received_at);
+        let key = shop.world.logs[1].signer.private_key();
+        kept.receipt = crate::receipt::Receipt::sign(key, log, crate::id::LeafIndex::new(50), hash, time);
+        let beat = shop.sidecar.heartbeat_with(&[], vec![(origin, kept)], at(34));
+        shop.world.logs[0].heartbeats(&[beat], at(34));
+        shop.world.logs.iter_mut().for_each(|log| log.seal(at(60)));
+        shop.world.terms.now = at(900);
+        let text = assert_only(&shop.world.judge(), Class::Gap, MISSING);
+        assert!(text.contains("leaf 50 of log shop/c1-"), "{text}");
+    }
+
+    #[test]
+    fn an_accepted_gap_is_shown_and_not_counted() {
+        let mut shop = without_second();
+        shop.world.logs.iter_mut().for_each(|log| log.seal(at(60)));
+        shop.world.terms.now = at(900);
+        let id = super::super::super::report::finding_id(Class::Gap, "", Some(shop.chain.id), "10-19");
+        shop.world.terms.accepted.insert(id.clone());
+        let report = shop.world.judge();
+        assert_eq!((report.exit, report.findings.len()), (0, 1));
+        assert_eq!(report.findings[0].id, id);
+        assert!(report.findings[0].accepted.is_some());
+    }
+
+    #[test]
+    fn a_chain_out_of_scope_is_neither_shown_nor_judged() {
+        let mut shop = without_second();
+        shop.world.logs.iter_mut().for_each(|log| log.seal(at(60)));
+        shop.world.terms.now = at(900);
+        shop.world.terms.scope.container = Some("proxy".into());
+        let report = shop.world.judge();
+        assert_honest(&report);
+        assert!(report.chains.is_empty());
+    }
+}

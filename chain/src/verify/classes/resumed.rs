@@ -120,3 +120,147 @@ fn without_resumed(case: &Case<'_>, out: &mut Findings) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::class::{Axis, Class, Level};
+    use super::super::super::testing::{Chain, Shop, Sidecar, World, assert_honest, assert_only, at, found, seq};
+    use super::super::findings::{EXPLAINED, MISSING, TAMPERED};
+    use crate::control::{Control, ResumeReason};
+    use crate::digest::Digest;
+    use crate::id::{ChainId, Head};
+
+    /// The shop without the end of its chain, and a chain that takes over from it and ends.
+    fn taken_over(reason: ResumeReason, from: impl FnOnce(&Shop) -> Option<(ChainId, Head)>) -> Shop {
+        let mut shop = World::shop_before_signing();
+        shop.world.logs[0].entries.pop();
+        shop.world.logs[1].entries.pop();
+        let from = from(&shop);
+        let mut chain = Chain::of(&shop.sidecar, "app", 77);
+        let batches = [
+            chain.control(&shop.sidecar, &Control::Resumed { reason, from }, at(40)),
+            chain.end(&shop.sidecar, at(41)),
+        ];
+        shop.world.logs[1].genesis(&chain, &shop.sidecar, at(39));
+        batches.iter().for_each(|batch| drop(shop.world.logs[1].batch(batch, at(42))));
+        shop.world.logs.iter_mut().for_each(|log| log.seal(at(60)));
+        shop.world.terms.now = at(3600);
+        shop
+    }
+
+    /// The head before a batch.
+    fn head(shop: &Shop, batch: usize) -> Head {
+        shop.batches[batch].commitment.head_before()
+    }
+
+    #[test]
+    fn a_takeover_at_a_head_in_evidence_weighs_as_its_reason_does() {
+        for (reason, weight) in [
+            (ResumeReason::AfterEnd, None),
+            (ResumeReason::Reboot, Some(EXPLAINED)),
+            (ResumeReason::Rejected, Some(EXPLAINED)),
+            (ResumeReason::StateLost, Some(MISSING)),
+            (ResumeReason::FileGone, Some(MISSING)),
+        ] {
+            let shop = taken_over(reason, |shop| Some((shop.chain.id, head(shop, 4))));
+            let report = shop.world.judge();
+            match weight {
+                None => assert_honest(&report),
+                Some(weight) => {
+                    let text = assert_only(&report, Class::Resumed, weight);
+                    assert!(text.contains("container app of pod shop/cart-0") && text.contains("record 40"), "{text}");
+                }
+            }
+            assert!(report.chains.iter().all(|chain| chain.closed));
+        }
+    }
+
+    #[test]
+    fn a_lost_state_is_a_warning_where_declared_gaps_are_accepted() {
+        let mut shop = taken_over(ResumeReason::StateLost, |shop| Some((shop.chain.id, head(shop, 4))));
+        shop.world.terms.accept_declared_gaps = true;
+        assert_only(&shop.world.judge(), Class::Resumed, EXPLAINED);
+    }
+
+    #[test]
+    fn a_position_before_the_takeover_that_is_not_in_evidence_is_missing() {
+        let shop = taken_over(ResumeReason::AfterEnd, |shop| {
+            Some((shop.chain.id, Head { next_seq: seq(45), link: Digest::sha256(b"never stored") }))
+        });
+        let report = shop.world.judge();
+        assert_only(&report, Class::Gap, MISSING);
+        assert_eq!((report.findings[0].first_seq, report.findings[0].last_seq), (Some(seq(40)), Some(seq(44))));
+    }
+
+    #[test]
+    fn positions_behind_the_takeover_are_never_missing() {
+        // Records 20 to 29 were lost on their way; the chain that took over had no receipt beyond 20.
+        let mut shop = taken_over(ResumeReason::AfterEnd, |shop| Some((shop.chain.id, head(shop, 2))));
+        let entries = &mut shop.world.logs[0].entries;
+        entries.remove(4);
+        shop.world.logs[0].sign_anew();
+        assert_honest(&shop.world.judge());
+    }
+
+    #[test]
+    fn a_takeover_at_another_link_contradicts_its_session() {
+        for position in [20, 25] {
+            let shop = taken_over(ResumeReason::AfterEnd, |shop| {
+                Some((shop.chain.id, Head { next_seq: seq(position), link: Digest::sha256(b"other") }))
+            });
+            let text = assert_only(&shop.world.judge(), Class::Resumed, TAMPERED);
+            assert!(text.contains("the sidecar of pod shop/cart-0"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_takeover_from_another_container_closes_nothing() {
+        let mut shop = World::shop_before_signing();
+        let mut chain = Chain::of(&shop.sidecar, "proxy", 77);
+        let from = Some((shop.chain.id, shop.chain.head));
+        let resumed = Control::Resumed { reason: ResumeReason::AfterEnd, from };
+        let batches = [chain.control(&shop.sidecar, &resumed, at(40)), chain.end(&shop.sidecar, at(41))];
+        shop.world.logs[1].genesis(&chain, &shop.sidecar, at(39));
+        batches.iter().for_each(|batch| drop(shop.world.logs[1].batch(batch, at(42))));
+        shop.world.sign_all();
+        assert_only(&shop.world.judge(), Class::Resumed, TAMPERED);
+    }
+
+    #[test]
+    fn a_takeover_that_names_no_chain_closes_all_before_it() {
+        let shop = taken_over(ResumeReason::StateLost, |_| None);
+        let report = shop.world.judge();
+        assert_only(&report, Class::Resumed, MISSING);
+        assert!(report.chains.iter().all(|chain| chain.closed));
+    }
+
+    #[test]
+    fn a_takeover_that_names_no_chain_where_there_is_none_is_a_warning() {
+        let mut world = World::new();
+        let sidecar = Sidecar::of("cart-0", 1, at(1));
+        let mut chain = Chain::of(&sidecar, "app", 77);
+        let resumed = Control::Resumed { reason: ResumeReason::StateLost, from: None };
+        let batches = [chain.control(&sidecar, &resumed, at(4)), chain.end(&sidecar, at(5))];
+        for log in &mut world.logs {
+            log.introduce(&sidecar, at(2));
+            log.genesis(&chain, &sidecar, at(3));
+            batches.iter().for_each(|batch| drop(log.batch(batch, at(6))));
+        }
+        world.sign_all();
+        assert_only(&world.judge(), Class::Resumed, (Axis::Completeness, Level::Warn));
+    }
+
+    #[test]
+    fn a_later_chain_that_does_not_say_from_where_contradicts_its_session() {
+        let mut shop = World::shop_before_signing();
+        let mut chain = Chain::of(&shop.sidecar, "app", 77);
+        let batch = chain.lines(&shop.sidecar, 2, at(40));
+        let end = chain.end(&shop.sidecar, at(41));
+        shop.world.logs[1].genesis(&chain, &shop.sidecar, at(39));
+        shop.world.logs[1].batch(&batch, at(42));
+        shop.world.logs[1].batch(&end, at(42));
+        shop.world.sign_all();
+        let report = shop.world.judge();
+        assert_eq!(found(&report), [(Class::Resumed, TAMPERED.1)]);
+    }
+}

@@ -95,3 +95,101 @@ pub(in super::super) fn rewrites(case: &Case<'_>, view: ViewId) -> Vec<Rewrite> 
 fn here(heads: &[Head], size: u64, root: Option<Digest>) -> Option<Digest> {
     root.or_else(|| heads.iter().find(|head| head.size == size).map(|head| head.root))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::class::Class;
+    use super::super::super::terms::{Known, KnownBy, SourceKind};
+    use super::super::super::testing::{Log, Shop, World, assert_honest, assert_only, at, found};
+    use super::super::findings::{MISSING, TAMPERED};
+
+    fn known(log: &Log, by: KnownBy) -> Known {
+        Known { by, label: "seen".into(), note: log.notes[0].1.clone() }
+    }
+
+    /// A middle batch of log 1 removed and the log signed again with its own key; what was seen before is given.
+    fn rebuilt(by: KnownBy) -> Shop {
+        let mut shop = World::shop();
+        let before = known(&shop.world.logs[1], by);
+        shop.world.terms.known.push(before);
+        shop.world.logs[1].entries.remove(3);
+        shop.world.logs[1].start(at(61));
+        shop.world.logs[1].seal(at(62));
+        shop.world.logs[1].sign_anew();
+        shop
+    }
+
+    #[test]
+    fn a_log_signed_anew_contradicts_what_anyone_saw_of_it_and_its_holes_are_its_own() {
+        for by in [KnownBy::Operator, KnownBy::State, KnownBy::Witness] {
+            let report = rebuilt(by).world.judge();
+            let mut classes = found(&report);
+            classes.sort_unstable();
+            assert_eq!(classes, [(Class::Rewritten, TAMPERED.1), (Class::BadLeaf, TAMPERED.1)]);
+            assert!(report.findings.iter().all(|finding| finding.text.contains("pod shop/cart-0")));
+        }
+    }
+
+    #[test]
+    fn an_own_checkpoint_that_was_kept_convicts_as_well() {
+        let mut shop = World::shop_before_signing();
+        shop.world.sign_all();
+        shop.world.logs[1].entries[3].leaf = shop.world.logs[1].entries[2].leaf.clone();
+        shop.world.logs[1].entries[3].body.clear();
+        shop.world.logs[1].seal(at(60));
+        assert!(found(&shop.world.judge()).contains(&(Class::Rewritten, TAMPERED.1)));
+    }
+
+    #[test]
+    fn a_collector_that_shows_less_than_was_known_has_taken_it_back_and_a_copy_is_incomplete() {
+        for kind in [SourceKind::Collector, SourceKind::Copy] {
+            let mut shop = World::shop();
+            let before = known(&shop.world.logs[1], KnownBy::Operator);
+            shop.world.terms.known.push(before);
+            shop.world.logs[1].kind = kind;
+            // The heartbeat and the seal are cut off.
+            shop.world.logs[1].entries.truncate(5);
+            shop.world.logs[1].sign_anew();
+            let report = shop.world.judge();
+            let text = match kind {
+                SourceKind::Collector => assert_only(&report, Class::Rewritten, TAMPERED),
+                SourceKind::Copy => assert_only(&report, Class::Absent, MISSING),
+            };
+            assert!(text.contains("shop/c1-"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_seen_earlier_of_a_log_that_grew_is_honest() {
+        let mut shop = World::shop_before_signing();
+        shop.world.logs[0].sign();
+        let before = known(&shop.world.logs[0], KnownBy::State);
+        shop.world.terms.known.push(before);
+        shop.world.logs[0].notes.clear();
+        shop.world.logs.iter_mut().for_each(|log| log.seal(at(60)));
+        shop.world.logs.iter_mut().for_each(|log| log.kind = SourceKind::Collector);
+        assert_honest(&shop.world.judge());
+    }
+
+    #[test]
+    fn two_sources_of_one_log_must_show_one_log() {
+        for differs in [false, true] {
+            let mut shop = World::shop();
+            let mut copy = Log::new("shop/c1", 11);
+            copy.entries.clone_from(&shop.world.logs[1].entries);
+            if differs {
+                copy.entries.remove(5);
+                copy.start(at(60));
+            }
+            copy.sign();
+            shop.world.logs.push(copy);
+            let report = shop.world.judge();
+            if differs {
+                assert_eq!(found(&report), [(Class::Rewritten, TAMPERED.1); 2]);
+            } else {
+                assert_honest(&report);
+                assert_eq!((report.logs.len(), report.counts.records), (3, 41));
+            }
+        }
+    }
+}

@@ -72,3 +72,41 @@ fn all_closed(case: &Case<'_>, chains: &[ChainNo]) -> Option<(ChainNo, Time)> {
     }
     chains.iter().filter_map(|chain| Some((*chain, sign_of_life(case, *chain)?))).max_by_key(|(_, time)| *time)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::class::Class;
+    use super::super::super::terms::Expected;
+    use super::super::super::testing::{Shop, World, assert_honest, assert_only, at};
+    use super::super::findings::MISSING;
+
+    fn expecting(pod: &str, containers: &[&str], now: i64) -> Shop {
+        let mut shop = World::shop();
+        shop.world.terms.expected.push(Expected {
+            namespace: "shop".into(),
+            pod: pod.into(),
+            pod_uid: format!("uid-of-{pod}"),
+            containers: containers.iter().map(ToString::to_string).collect(),
+            running_since: at(0),
+        });
+        shop.world.terms.now = at(now);
+        shop
+    }
+
+    #[test]
+    fn a_container_without_a_chain_is_silent_after_11_minutes() {
+        assert_honest(&expecting("cart-1", &["app"], 660).world.judge());
+        let report = expecting("cart-1", &["app"], 661).world.judge();
+        let text = assert_only(&report, Class::Silent, MISSING);
+        assert!(text.contains("container app of pod shop/cart-1"), "{text}");
+        assert_eq!(report.exit, 2);
+        assert_only(&expecting("cart-0", &["app", "proxy"], 680).world.judge(), Class::Silent, MISSING);
+    }
+
+    #[test]
+    fn a_container_that_runs_on_after_its_chain_ended_is_silent_after_11_minutes() {
+        // The final heartbeat is of 32 s.
+        assert_honest(&expecting("cart-0", &["app"], 32 + 660).world.judge());
+        assert_only(&expecting("cart-0", &["app"], 33 + 660).world.judge(), Class::Silent, MISSING);
+    }
+}

@@ -58,3 +58,79 @@ fn unwitnessed(case: &Case<'_>, view: ViewId, facts: &View, out: &mut Findings) 
         out.add(Class::Stale, (Axis::Freshness, past_max_age(case, age)), About::log(case, view), text);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::class::{Axis, Class, Level};
+    use super::super::super::testing::{Shop, World, assert_honest, assert_only, at, found};
+    use crate::cosignature::Cosigner;
+    use crate::policy::Policy;
+
+    #[test]
+    fn a_log_that_is_not_sealed_is_stale_after_11_minutes_and_fails_past_the_age() {
+        const DAY: i64 = 24 * 3600;
+        for (now, level) in [
+            (31 + 660, None),
+            (32 + 660, Some(Level::Warn)),
+            (31 + DAY, Some(Level::Warn)),
+            (32 + DAY, Some(Level::Fail)),
+        ] {
+            let mut shop = World::shop_before_signing();
+            shop.world.logs[0].sign();
+            shop.world.logs[1].seal(at(60));
+            shop.world.terms.now = at(now);
+            let report = shop.world.judge();
+            match level {
+                None => assert_honest(&report),
+                Some(level) => {
+                    let text = assert_only(&report, Class::Stale, (Axis::Freshness, level));
+                    assert!(text.contains("shop/c0-") && text.contains("./c0"), "{text}");
+                    assert_eq!(report.exit, 3);
+                }
+            }
+        }
+    }
+
+    /// The shop under a policy that asks for a witness.
+    fn witnessed() -> (Shop, Cosigner) {
+        let mut shop = World::shop_before_signing();
+        let witness = Cosigner::new("w1".parse().unwrap(), &[99; 32]);
+        let logs: String = shop.world.logs.iter().map(|log| format!("log {}\n", log.signer.verifier_key())).collect();
+        let text = format!("{logs}witness w1 {}\nquorum w1\n", witness.verifier_key());
+        shop.world.terms.policy = Policy::parse(text.as_bytes()).unwrap();
+        (shop, witness)
+    }
+
+    #[test]
+    fn leaves_that_no_witness_saw_for_two_hours_are_stale() {
+        for (now, is_stale) in [(60 + 7200, false), (61 + 7200, true)] {
+            let (mut shop, witness) = witnessed();
+            for log in &mut shop.world.logs {
+                log.sign_with(&witness, at(50));
+                log.seal(at(60));
+            }
+            shop.world.terms.now = at(now);
+            let report = shop.world.judge();
+            if is_stale {
+                assert_eq!(found(&report), [(Class::Stale, Level::Warn); 2]);
+                assert!(
+                    report.findings[0].text.contains("newest 1 leaves of log shop/c0-"),
+                    "{}",
+                    report.findings[0].text
+                );
+            } else {
+                assert_honest(&report);
+                assert_eq!(report.logs[0].witnesses, ["w1"]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_log_of_which_no_checkpoint_meets_the_policy_cannot_be_judged() {
+        let (mut shop, witness) = witnessed();
+        shop.world.logs[0].sign_with(&witness, at(50));
+        shop.world.logs[1].sign();
+        let report = shop.world.judge();
+        assert_eq!((report.exit, found(&report)), (4, vec![(Class::Unreadable, Level::Unknown)]));
+    }
+}

@@ -110,3 +110,70 @@ fn after_the_end(case: &Case<'_>, out: &mut Findings) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::class::Class;
+    use super::super::super::testing::{Chain, Shop, Sidecar, World, assert_honest, assert_only, at, found};
+    use super::super::findings::INVENTED;
+    use crate::control::{Control, ResumeReason};
+    use crate::note::NoteSigner;
+    use crate::statement::{EndReason, Statement};
+
+    fn restart(shop: &mut Shop) -> Sidecar {
+        let again = Sidecar::of("cart-0", 2, at(34));
+        shop.world.logs.iter_mut().for_each(|log| log.introduce(&again, at(35)));
+        again
+    }
+
+    #[test]
+    fn a_session_that_speaks_over_a_minute_after_the_next_was_introduced_is_a_twin() {
+        for (seconds, is_twin) in [(94, false), (95, true)] {
+            let mut shop = World::shop_before_signing();
+            restart(&mut shop);
+            shop.world.logs[0].heartbeats(&[shop.sidecar.heartbeat(&[], at(seconds))], at(96));
+            shop.world.sign_all();
+            let report = shop.world.judge();
+            if is_twin {
+                let text = assert_only(&report, Class::Twins, INVENTED);
+                assert!(text.contains("pod shop/cart-0") && text.contains("undecided"), "{text}");
+            } else {
+                assert_honest(&report);
+            }
+        }
+    }
+
+    #[test]
+    fn two_chains_that_take_over_from_one_are_twins() {
+        let mut shop = World::shop_before_signing();
+        for incarnation in [100, 200] {
+            let mut chain = Chain::of(&shop.sidecar, "app", incarnation);
+            let resumed =
+                Control::Resumed { reason: ResumeReason::AfterEnd, from: Some((shop.chain.id, shop.chain.head)) };
+            let batch = chain.control(&shop.sidecar, &resumed, at(40));
+            let end = chain.end(&shop.sidecar, at(41));
+            shop.world.logs[0].genesis(&chain, &shop.sidecar, at(40));
+            shop.world.logs[0].batch(&batch, at(41));
+            shop.world.logs[0].batch(&end, at(42));
+        }
+        shop.world.sign_all();
+        assert_only(&shop.world.judge(), Class::Twins, INVENTED);
+    }
+
+    #[test]
+    fn a_session_introduced_over_a_minute_after_its_pods_end_is_a_twin() {
+        for (seconds, is_twin) in [(95, false), (96, true)] {
+            let mut shop = World::shop_before_signing();
+            let authority = NoteSigner::new("operator".parse().unwrap(), &[9; 32]);
+            let (pod_uid, reason) = (shop.sidecar.session.pod_uid.clone(), EndReason::Deleted);
+            shop.world.logs[0].authority(&authority, Statement::Ended { pod_uid, reason, at: at(35) }, at(36));
+            let again = Sidecar::of("cart-0", 2, at(34));
+            shop.world.logs.iter_mut().for_each(|log| log.introduce(&again, at(seconds)));
+            shop.world.sign_all();
+            // Without the authority's key its statement means nothing.
+            shop.world.terms.authorities.extend(is_twin.then(|| authority.verifier_key().clone()));
+            let report = shop.world.judge();
+            assert_eq!(found(&report), if is_twin { vec![(Class::Twins, INVENTED.1)] } else { vec![] });
+        }
+    }
+}

@@ -67,3 +67,67 @@ fn doubt(case: &Case<'_>, facts: &SessionFacts) -> Option<String> {
         (_, Some(TokenFacts::Unchecked)) => Some("one log alone saw its token, and no issuer's keys were given".into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::class::Class;
+    use super::super::super::terms::TokenVerdict;
+    use super::super::super::testing::{Says, Sidecar, World, assert_honest, assert_only, at};
+    use super::super::findings::INVENTED;
+    use super::DOUBTED;
+    use crate::leaf::{Attestation, Attested};
+    use crate::stored::Codec;
+
+    fn alone(attestation: Attestation) -> World {
+        let mut world = World::new();
+        let sidecar = Sidecar::of("cart-0", 1, at(1));
+        let index = world.logs[0].introduce_by(&sidecar, &Attested { attestation, ..sidecar.attested() }, at(2));
+        if attestation == Attestation::None {
+            world.logs[0].entries[usize::try_from(index.get()).unwrap()].body.clear();
+        }
+        world.sign_all();
+        world
+    }
+
+    #[test]
+    fn a_session_that_no_token_introduced_is_doubted() {
+        let text = assert_only(&alone(Attestation::None).judge(), Class::Unattested, DOUBTED);
+        assert!(text.contains("pod shop/cart-0") && text.contains("shop/c0-"), "{text}");
+    }
+
+    #[test]
+    fn one_log_alone_is_doubted_unless_the_token_holds() {
+        for attestation in [Attestation::ServiceAccountToken, Attestation::TokenReview] {
+            assert_only(&alone(attestation).judge(), Class::Unattested, DOUBTED);
+            for (verdict, doubted) in [
+                (TokenVerdict::Holds, None),
+                (TokenVerdict::NoKey, Some(DOUBTED)),
+                (TokenVerdict::Fails("old".into()), Some(INVENTED)),
+            ] {
+                let mut world = alone(attestation);
+                world.terms.tokens = Some(Box::new(Says(verdict)));
+                let report = world.judge();
+                match doubted {
+                    Some(weight) => drop(assert_only(&report, Class::Unattested, weight)),
+                    None => assert_honest(&report),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_not_given_out_yet_vouches_for_nothing() {
+        let mut world = alone(Attestation::ServiceAccountToken);
+        world.terms.tokens = Some(Box::new(Says(TokenVerdict::Holds)));
+        world.logs[0].entries[1].codec = Codec::Withheld;
+        world.logs[0].entries[1].body.clear();
+        assert_only(&world.judge(), Class::Unattested, DOUBTED);
+    }
+
+    #[test]
+    fn a_token_with_another_digest_is_a_damaged_body() {
+        let mut shop = World::shop();
+        shop.world.logs[0].entries[1].body = b"jwx".to_vec();
+        assert_only(&shop.world.judge(), Class::BadBody, super::super::findings::TAMPERED);
+    }
+}

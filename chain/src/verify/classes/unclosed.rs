@@ -97,3 +97,73 @@ pub(super) fn sign_of_life(case: &Case<'_>, chain: ChainNo) -> Option<Time> {
     let newest = batches.chain(heads).filter(is_past).max();
     newest.or_else(|| introduced.filter(is_past).max())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::class::{Axis, Class, Level};
+    use super::super::super::testing::{Shop, World, assert_honest, assert_only, at};
+    use super::super::findings::{EXPLAINED, MISSING};
+    use crate::note::NoteSigner;
+    use crate::statement::{EndReason, Statement};
+
+    /// The shop without the end of its chain; its last sign of life is at 13 s.
+    fn without_end() -> Shop {
+        let mut shop = World::shop_before_signing();
+        shop.world.logs[0].entries.pop();
+        shop.world.logs[1].entries.pop();
+        shop
+    }
+
+    #[test]
+    fn a_chain_without_an_end_warns_after_11_minutes_and_fails_past_the_age() {
+        const MINUTE: i64 = 60;
+        for (now, level) in [
+            (13 + 11 * MINUTE, None),
+            (14 + 11 * MINUTE, Some(Level::Warn)),
+            (13 + 24 * 60 * MINUTE, Some(Level::Warn)),
+            (14 + 24 * 60 * MINUTE, Some(Level::Fail)),
+        ] {
+            let mut shop = without_end();
+            shop.world.logs.iter_mut().for_each(|log| log.seal(at(60)));
+            shop.world.terms.now = at(now);
+            let report = shop.world.judge();
+            match level {
+                None => assert_honest(&report),
+                Some(level) => {
+                    let text = assert_only(&report, Class::Unclosed, (Axis::Freshness, level));
+                    assert!(text.contains("container app of pod shop/cart-0") && text.contains("record 40"), "{text}");
+                    assert_eq!(report.exit, 3);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_heartbeat_is_a_sign_of_life_by_the_smaller_of_two_clocks() {
+        // The last line was printed at 13 s; the heartbeat says so much later, the log received it at 700 s.
+        for (signed, now, is_quiet) in [(700, 1360, true), (700, 1361, false), (5000, 1361, false)] {
+            let mut shop = without_end();
+            let beat = shop.sidecar.heartbeat(&[(shop.chain.id, shop.batches[4].commitment.head_before())], at(signed));
+            shop.world.logs[0].heartbeats(&[beat], at(700));
+            shop.world.logs.iter_mut().for_each(|log| log.seal(at(701)));
+            shop.world.terms.now = at(now);
+            let report = shop.world.judge();
+            assert_eq!(report.findings.iter().any(|finding| finding.class == Class::Unclosed), !is_quiet);
+        }
+    }
+
+    #[test]
+    fn the_statement_of_a_pods_end_says_whether_output_is_missing() {
+        for (ended, weight) in [(13 + 660, EXPLAINED), (13 + 661, MISSING)] {
+            let mut shop = without_end();
+            let authority = NoteSigner::new("operator".parse().unwrap(), &[9; 32]);
+            let (pod_uid, reason) = (shop.sidecar.session.pod_uid.clone(), EndReason::Evicted);
+            shop.world.logs[0].authority(&authority, Statement::Ended { pod_uid, reason, at: at(ended) }, at(700));
+            shop.world.logs.iter_mut().for_each(|log| log.seal(at(701)));
+            shop.world.terms.authorities.push(authority.verifier_key().clone());
+            shop.world.terms.now = at(3600);
+            let text = assert_only(&shop.world.judge(), Class::Unclosed, weight);
+            assert!(text.contains("Evicted"), "{text}");
+        }
+    }
+}

@@ -1,4 +1,6 @@
-//! unintroduced
+//! The class `unintroduced`: a log holds what it cannot have checked.
+//!
+//! A collector checks a batch or heartbeat with the session that it introduced before; one without stored it unchecked.
 
 use std::collections::BTreeMap;
 
@@ -50,5 +52,64 @@ pub(super) fn unintroduced(case: &Case<'_>, out: &mut Findings) {
             let place = super::super::facts::Place { view, index: *index };
             out.add(Class::Unintroduced, INVENTED, About::leaf(case, place), text);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::class::Class;
+    use super::super::super::testing::{Chain, Sidecar, World, assert_only, at};
+    use super::super::findings::INVENTED;
+
+    #[test]
+    fn a_batch_whose_log_introduces_nothing_counts_if_another_log_does() {
+        let mut world = World::of(3);
+        let sidecar = Sidecar::of("cart-0", 1, at(1));
+        let mut chain = Chain::of(&sidecar, "app", 0);
+        for log in &mut world.logs[..2] {
+            log.introduce(&sidecar, at(2));
+            log.genesis(&chain, &sidecar, at(3));
+        }
+        let batch = chain.lines(&sidecar, 3, at(4));
+        world.logs[2].batch(&batch, at(4));
+        world.logs[0].batch(&chain.end(&sidecar, at(5)), at(5));
+        world.sign_all();
+        let report = world.judge();
+        let text = assert_only(&report, Class::Unintroduced, INVENTED);
+        assert!(text.contains("shop/c2-") && text.contains("pod shop/cart-0"), "{text}");
+        assert_eq!(report.counts.records, 4);
+    }
+
+    #[test]
+    fn a_batch_that_nobody_introduces_does_not_count_and_is_no_gap_either() {
+        let mut shop = World::shop_before_signing();
+        let other = Sidecar::of("ghost-0", 7, at(1));
+        let batch = Chain::of(&other, "app", 0).lines(&other, 3, at(35));
+        shop.world.logs[1].batch(&batch, at(36));
+        shop.world.sign_all();
+        let report = shop.world.judge();
+        assert_only(&report, Class::Unintroduced, INVENTED);
+        assert_eq!(report.counts.records, 41);
+    }
+
+    #[test]
+    fn a_session_introduced_after_its_batch_did_not_introduce_it() {
+        let mut shop = World::shop_before_signing();
+        // The session and the chain of log 1 stand behind its first batch now.
+        shop.world.logs[1].entries[1..4].rotate_left(2);
+        shop.world.sign_all();
+        let text = assert_only(&shop.world.judge(), Class::Unintroduced, INVENTED);
+        assert!(text.contains("1 batches") && text.contains("shop/c1-"), "{text}");
+    }
+
+    #[test]
+    fn a_heartbeat_of_a_session_that_its_log_does_not_know_names_the_log() {
+        let mut world = World::of(3);
+        let sidecar = Sidecar::of("cart-0", 1, at(1));
+        world.logs[..2].iter_mut().for_each(|log| log.introduce(&sidecar, at(2)));
+        world.logs[2].heartbeats(&[sidecar.heartbeat(&[], at(3))], at(3));
+        world.sign_all();
+        let text = assert_only(&world.judge(), Class::Unintroduced, INVENTED);
+        assert!(text.contains("shop/c2-"), "{text}");
     }
 }

@@ -10,8 +10,7 @@ use super::findings::{About, Findings, UNJUDGED};
 /// A source that was named cannot be read, or its key is unknown: exit 4; never absent; what only it could hold is
 /// unknown, not missing.
 ///
-/// So are: a log of which no checkpoint meets the policy, a checkpoint or receipt that was given and does not hold, and
-/// bodies that are not given out to this reader.
+/// So are a log of which no checkpoint meets the policy, and bodies that are not given out to this reader.
 pub(super) fn unreadable(case: &Case<'_>, out: &mut Findings) {
     for source in &case.facts.sources {
         for (origin, why) in &source.unreadable {
@@ -42,15 +41,6 @@ pub(super) fn unreadable(case: &Case<'_>, out: &mut Findings) {
             out.add(Class::Unreadable, (Axis::Completeness, Level::Unknown), About::log(case, id), text);
         }
     }
-    for (label, why, is_unknown) in &case.sources.bad_known {
-        let class = if *is_unknown { Class::UnknownKey } else { Class::BadCheckpoint };
-        let text = format!("the checkpoint {label} that was given does not hold: {why}. Nothing was compared with it.");
-        out.add(class, UNJUDGED, About::default(), text);
-    }
-    for (label, why) in &case.facts.bad_receipts {
-        let text = format!("the receipt {label} that was given does not hold: {why}.");
-        out.add(Class::Unreadable, UNJUDGED, About::default(), text);
-    }
 }
 
 /// A source's key is not one that the policy has: exit 4.
@@ -64,5 +54,70 @@ pub(super) fn unknown_key(case: &Case<'_>, out: &mut Findings) {
             );
             out.add(Class::UnknownKey, UNJUDGED, About::origin(origin), text);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::class::{Class, Level};
+    use super::super::super::terms::SourceKind;
+    use super::super::super::testing::{Log, World, at, found};
+    use crate::policy::Policy;
+    use crate::stored::Codec;
+
+    #[test]
+    fn a_source_that_cannot_be_read_is_unknown_and_never_absent() {
+        for named in [false, true] {
+            let mut shop = World::shop();
+            let log = shop.world.logs.pop().unwrap();
+            shop.world.vouch();
+            let origin = log.origin().to_string();
+            let report = shop.world.judge_with(|judge| {
+                let source = judge.source("https://c1", SourceKind::Collector);
+                judge.unreadable(source, named.then_some(origin.as_str()), "connection refused");
+            });
+            // What only log 1 holds is unknown, not missing.
+            assert_eq!(found(&report), [(Class::Unreadable, Level::Unknown)]);
+            assert_eq!(report.exit, 4);
+            assert!(report.findings[0].text.contains("https://c1"));
+        }
+    }
+
+    #[test]
+    fn a_log_whose_key_was_not_given_is_not_judged() {
+        let mut shop = World::shop();
+        let other = Log::new("shop/other", 50);
+        shop.world.terms.policy = Policy::from_log_keys([other.signer.verifier_key().clone()]).unwrap();
+        let report = shop.world.judge();
+        let unknown = found(&report).into_iter().filter(|found| *found == (Class::UnknownKey, Level::Unknown));
+        assert_eq!(unknown.count(), 2);
+        assert!(report.logs.is_empty() && report.chains.is_empty());
+    }
+
+    #[test]
+    fn nothing_to_verify_is_exit_4() {
+        let mut world = World::new();
+        world.logs.clear();
+        world.terms.policy = Policy::from_log_keys([]).unwrap();
+        assert_eq!(world.judge().exit, 4);
+    }
+
+    #[test]
+    fn bodies_that_are_not_given_out_are_unknown_and_their_positions_are_not_missing() {
+        let mut shop = World::shop();
+        shop.world.terms.now = at(3600);
+        let entry = &mut shop.world.logs[1].entries[3];
+        entry.codec = Codec::Withheld;
+        entry.body.clear();
+        let report = shop.world.judge();
+        assert_eq!(found(&report), [(Class::Unreadable, Level::Unknown)]);
+        assert_eq!((report.exit, report.chains[0].records), (4, 41));
+        assert!(report.findings[0].text.contains("records 10 to 19"));
+
+        let mut shop = World::shop();
+        let entry = &mut shop.world.logs[1].entries[5];
+        entry.codec = Codec::Withheld;
+        entry.body.clear();
+        assert_eq!(found(&shop.world.judge()), [(Class::Unreadable, Level::Unknown)]);
     }
 }
