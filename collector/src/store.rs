@@ -79,6 +79,31 @@ pub struct Options {
     pub min_free_bytes: u64,
     /// For how long sessions and chains stay in memory after they were last written.
     pub remembered: Duration,
+    /// Told how long each group's fdatasync took.
+    pub on_sync: OnSync,
+}
+
+/// What is done with the time that an fdatasync took; by default nothing. Called on the writer's thread.
+#[derive(Clone, Default)]
+pub struct OnSync(Option<Arc<dyn Fn(Duration) + Send + Sync>>);
+
+impl OnSync {
+    /// Calls `observe`, which must not block.
+    pub fn call(observe: impl Fn(Duration) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(observe)))
+    }
+
+    fn took(&self, time: Duration) {
+        if let Some(observe) = &self.0 {
+            observe(time);
+        }
+    }
+}
+
+impl std::fmt::Debug for OnSync {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("OnSync").field(&self.0.is_some()).finish()
+    }
 }
 
 impl Options {
@@ -91,6 +116,7 @@ impl Options {
             checkpoint_interval: limits::CHECKPOINT_INTERVAL,
             min_free_bytes: limits::MIN_FREE_BYTES,
             remembered: limits::REMEMBERED,
+            on_sync: OnSync::default(),
         }
     }
 }

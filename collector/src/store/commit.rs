@@ -192,7 +192,9 @@ impl Writer {
         // acknowledged; the next start keeps the good frames and sets the rest aside.
         self.file.append(&self.group).map_err(|e| self.fail("append to", &e))?;
         failpoint("commit-sync");
+        let since = std::time::Instant::now();
         self.file.sync_data().map_err(|e| self.fail("sync", &e))?;
+        self.options.on_sync.took(since.elapsed());
         failpoint("commit-answer");
         // Crash here: all is durable and nothing acknowledged; sidecars send it again and get this place.
         self.start += self.group.len() as u64;
