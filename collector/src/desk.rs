@@ -44,8 +44,12 @@ struct State {
 impl Desk {
     /// Starts the task; it ends when the last [`Desk`] is dropped.
     pub fn start(store: Arc<Store>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+        Self::start_with(store, clock, metrics, LIVENESS_TICK)
+    }
+
+    fn start_with(store: Arc<Store>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>, tick: Duration) -> Self {
         let (sender, questions) = mpsc::channel(DESK_QUEUE);
-        tokio::spawn(serve(questions, store, clock, metrics));
+        tokio::spawn(serve(questions, store, clock, metrics, tick));
         Self(sender)
     }
 
@@ -90,9 +94,10 @@ async fn serve(
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+    tick: Duration,
 ) {
     let mut state = State { heartbeats: Heartbeats::default(), quota: Quota::default(), opt_in: OptIn::default() };
-    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + LIVENESS_TICK, LIVENESS_TICK);
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + tick, tick);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -142,5 +147,54 @@ impl State {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use indelible_chain::id::LeafIndex;
+    use indelible_chain::leaf::{Leaf, liveness_heartbeats};
+    use indelible_chain::stored::Packer;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::store::{KnownSession, Options};
+    use crate::testing::issuer::Pod;
+    use crate::testing::sidecar::Sidecar;
+
+    /// The heartbeats of all liveness leaves of a log.
+    fn logged(store: &Store) -> Vec<indelible_chain::heartbeat::Heartbeat> {
+        let mut frames = store.frames(LeafIndex::ZERO, LeafIndex::new(u64::MAX));
+        let mut packer = Packer::new().unwrap();
+        let mut heartbeats = Vec::new();
+        while let Some(frame) = frames.next_frame().unwrap() {
+            if let Leaf::Liveness { count, body_len, .. } = Leaf::decode(frame.leaf).unwrap() {
+                let body = packer.unpack(frame.body, body_len as usize).unwrap();
+                heartbeats.extend(liveness_heartbeats(count, body).unwrap());
+            }
+        }
+        heartbeats
+    }
+
+    #[tokio::test]
+    async fn a_noted_heartbeat_comes_into_the_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options { origin: Some("test/c0".into()), ..Options::new("test/1") };
+        let store = Arc::new(Store::open(dir.path(), options).unwrap());
+        let (clock, metrics) = (Arc::new(SystemClock), Arc::new(Metrics::new()));
+        let tick = Duration::from_millis(1);
+        let desk = Desk::start_with(Arc::clone(&store), clock, Arc::clone(&metrics), tick);
+
+        let sidecar = Sidecar::new(&Pod::named("a"), 1);
+        let heartbeat = sidecar.heartbeat(SystemClock.now(), vec![]);
+        let session = Arc::new(KnownSession::of(sidecar.session.clone()));
+        let checked = CheckedHeartbeat { heartbeat: heartbeat.clone(), session, containers: vec![] };
+        let mut size = store.size();
+        let before = *size.borrow();
+        desk.note(checked).await.unwrap().unwrap();
+        size.wait_for(|size| *size > before).await.unwrap();
+        assert_eq!(logged(&store), [heartbeat]);
+        assert_eq!(metrics.sessions_heard.get(), 1);
+        assert_eq!(desk.coverage(Time::default(), None, 10).await.unwrap().len(), 1);
     }
 }

@@ -30,6 +30,9 @@ pub struct Metrics {
     pub appended_records: Counter,
     pub appended_bytes: Counter,
     pub append_seconds: Histogram,
+    pub fsync_seconds: Histogram,
+    pub queued_appends: Gauge,
+    pub queued_bytes: Gauge,
     pub heartbeats: Counter,
     pub body_bytes: Gauge,
     pub connections: Gauge,
@@ -82,6 +85,9 @@ impl Metrics {
             appended_bytes: Counter::default(),
             // 250 µs to about 8 s: from a fast disk's fdatasync to one that is about to be given up.
             append_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
+            fsync_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
+            queued_appends: Gauge::default(),
+            queued_bytes: Gauge::default(),
             heartbeats: Counter::default(),
             body_bytes: Gauge::default(),
             connections: Gauge::default(),
@@ -104,7 +110,11 @@ impl Metrics {
         r.register("reloads", "Changed files by whether they could be used", self.reloads.clone());
         r.register("appended_records", "Records in batches that were appended", self.appended_records.clone());
         r.register("appended_bytes", "Bytes of appended batches as they came", self.appended_bytes.clone());
-        let (append, age) = (self.append_seconds.clone(), self.checkpoint_age.clone());
+        let (append, fsync, age) =
+            (self.append_seconds.clone(), self.fsync_seconds.clone(), self.checkpoint_age.clone());
+        r.register_with_unit("fsync", "A group commit's fdatasync", Unit::Seconds, fsync);
+        r.register("queued_appends", "Requests that wait for the store's writer", self.queued_appends.clone());
+        r.register("queued_bytes", "Bytes that wait for the store's writer", self.queued_bytes.clone());
         r.register_with_unit("append", "From a checked request to its receipt", Unit::Seconds, append);
         r.register_with_unit("checkpoint_age", "Age of the newest checkpoint", Unit::Seconds, age);
         r.register("heartbeats", "Heartbeats that were noted", self.heartbeats.clone());

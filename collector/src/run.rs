@@ -18,7 +18,7 @@ use crate::ingest::NamespaceList;
 use crate::limits::{MAX_JWKS_BYTES, MAX_NAMESPACES_BYTES, MAX_PEM_BYTES, MAX_POOL_BYTES, SEAL_TIMEOUT};
 use crate::metrics::{self, Health, Metrics};
 use crate::reload::{self, Certificate, Pool, ReloadError, Reloader};
-use crate::store::{OpenError, Options, SealReason, Store};
+use crate::store::{OnSync, OpenError, Options, SealReason, Store};
 use crate::token::{Issuer, KeySet, Tokens};
 
 /// Why a collector did not start. The text names the flag and says what to do.
@@ -74,7 +74,7 @@ async fn live(config: Config) -> Result<Ended, StartError> {
 
     let mut reloader = Reloader::default();
     let files = Files::follow(&mut reloader, &config)?;
-    let (store, certificate) = open(&mut reloader, &config)?;
+    let (store, certificate) = open(&mut reloader, &config, &metrics)?;
     health.opened(&store);
     tokio::spawn(reloader.run(Arc::clone(&metrics)));
 
@@ -187,9 +187,12 @@ impl Files {
 fn open(
     reloader: &mut Reloader,
     config: &Config,
+    metrics: &Metrics,
 ) -> Result<(Arc<Store>, watch::Receiver<Arc<Certificate>>), StartError> {
+    let fsync_seconds = metrics.fsync_seconds.clone();
     let options = Options {
         origin: config.origin.clone(),
+        on_sync: OnSync::call(move |time| fsync_seconds.observe(time.as_secs_f64())),
         segment_bytes: config.segment_bytes,
         checkpoint_interval: config.checkpoint_interval,
         ..Options::new(SOFTWARE)

@@ -1,7 +1,6 @@
 //! Which heartbeats go into the log and when, and how little memory all of them may take.
 
-use indelible_chain::id::{Head, LeafIndex};
-use indelible_chain::leaf::{Attestation, Attested};
+use indelible_chain::id::Head;
 
 use super::*;
 use crate::testing::issuer::Pod;
@@ -11,28 +10,17 @@ fn at(seconds: i64) -> Time {
     Time::from_nanos(1_795_400_000_000_000_000 + seconds * Time::SECOND)
 }
 
-fn known(sidecar: &Sidecar) -> Arc<KnownSession> {
-    let empty = String::new;
-    let attested = Attested {
-        attestation: Attestation::None,
-        issuer: empty(),
-        subject: empty(),
-        pod_uid: empty(),
-        token_id: empty(),
-        token_digest: Digest::default(),
-        token_expires: Time::default(),
-    };
-    let (index, leaf_hash, received_at) = (LeafIndex::ZERO, Digest::default(), Time::default());
-    Arc::new(KnownSession { session: sidecar.session.clone(), attested, index, leaf_hash, received_at })
-}
-
 fn sidecar(seed: u8) -> Sidecar {
     Sidecar::new(&Pod::named("a"), seed)
 }
 
 fn spoken(sidecar: &Sidecar, time: Time, heads: Vec<(ChainId, Head)>) -> CheckedHeartbeat {
     let containers = vec![Some("app".to_owned()); heads.len()];
-    CheckedHeartbeat { heartbeat: sidecar.heartbeat(time, heads), session: known(sidecar), containers }
+    CheckedHeartbeat {
+        heartbeat: sidecar.heartbeat(time, heads),
+        session: Arc::new(KnownSession::of(sidecar.session.clone())),
+        containers,
+    }
 }
 
 fn ids(groups: &[Vec<(SessionId, Vec<u8>)>]) -> Vec<SessionId> {

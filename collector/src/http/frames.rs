@@ -1,8 +1,8 @@
 //! The rows of the interface that stream leaves with their bodies: `/v1/frames` and a chain's batches.
 //!
-//! An answer ends after a bounded number of bytes, at the end of what is durable, or at `to`, which is excluded; a
-//! client goes on from the index after the last one it got. Memory is bounded whatever the client does: a piece is read
-//! when the one before it was taken.
+//! An answer of frames ends after a bounded number of bytes, at the end of what is durable, or at `to`, which is
+//! excluded; a client goes on from the index after the last one it got. Memory is bounded whatever the client does: a
+//! piece is read when the one before it was taken.
 //! The JWT of a session is given out once it has expired, never before: until then its codec says so.
 
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub(super) async fn frames<B>(app: &Arc<App>, request: &Request<B>) -> Answer {
     }
     let permit = app.gate.stream()?;
     let reader = app.store.frames(LeafIndex::new(from), LeafIndex::new(to));
-    Ok(ok(INDELIBLE, stream(reader, Arc::clone(&app.clock), permit).await?))
+    Ok(ok(INDELIBLE, stream(reader, Arc::clone(&app.clock), permit, MAX_STREAM_BYTES).await?))
 }
 
 /// `GET /v1/chains/{chain_id}/batches?from=&to=`: those with a record in `[from, to)`.
@@ -55,7 +55,8 @@ pub(super) async fn batches<B>(app: &Arc<App>, id: &str, request: &Request<B>) -
         Ok::<_, ReadError>(known.then(|| store.batches(id, from, to)))
     });
     match reader.await?? {
-        Some(reader) => Ok(ok(INDELIBLE, stream(reader, Arc::clone(&app.clock), permit).await?)),
+        // All of it: nobody could tell from which position to go on where a chain has holes.
+        Some(reader) => Ok(ok(INDELIBLE, stream(reader, Arc::clone(&app.clock), permit, usize::MAX).await?)),
         None => Err(Problem::not_found(format!("chain {id} is not in this log"))),
     }
 }
@@ -82,8 +83,9 @@ async fn stream(
     reader: FrameReader,
     clock: Arc<dyn Clock>,
     permit: OwnedSemaphorePermit,
+    limit: usize,
 ) -> Result<AnswerBody, Problem> {
-    let mut pieces = Pieces { reader, clock, left: MAX_STREAM_BYTES, ended: false };
+    let mut pieces = Pieces { reader, clock, left: limit, ended: false };
     let first;
     (pieces, first) = next_piece(pieces).await?;
     let first = first?;

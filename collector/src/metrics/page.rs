@@ -126,6 +126,9 @@ impl Health {
         if let Some(store) = self.store.get() {
             self.metrics.tree_leaves.set(gauge(store.checkpoint().size));
             self.metrics.durable_leaves.set(gauge(*store.size().borrow()));
+            let (requests, bytes) = store.waiting();
+            self.metrics.queued_appends.set(gauge(requests as u64));
+            self.metrics.queued_bytes.set(gauge(bytes as u64));
         }
         if let Ok(stat) = rustix::fs::statvfs(&self.data) {
             self.metrics.free_bytes.set(gauge(stat.f_bavail.saturating_mul(stat.f_frsize)));

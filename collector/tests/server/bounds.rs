@@ -160,9 +160,13 @@ async fn the_counts_on_the_page_are_those_of_what_happened() {
         r#"indelible_collector_rejected_requests_total{status="400"} 1"#,
         r#"indelible_collector_rejected_requests_total{status="401"} 1"#,
         "indelible_collector_body_in_flight_bytes 0",
+        "indelible_collector_queued_appends 0",
+        "indelible_collector_append_seconds_count 5",
     ] {
         assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
     }
+    let synced = page.lines().find_map(|line| line.strip_prefix("indelible_collector_fsync_seconds_count "));
+    assert!(synced.is_some_and(|count| count.parse::<u64>().unwrap() >= 4), "{page}");
     assert_eq!(collector.page("/livez").await, (200, "alive\n".into()));
     assert_eq!(collector.page("/readyz").await, (200, "ready\n".into()));
     assert_eq!(collector.page("/").await.0, 404);
