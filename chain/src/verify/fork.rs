@@ -237,13 +237,10 @@ fn known(case: &Case<'_>, edge: &Edge, links: &Links, position: Seq) -> Known {
     for &batch in &edge.batches {
         match links.get(&batch).and_then(|answers| answers.get(&position)) {
             Some(Some(link)) => return Known::Is(*link),
-            Some(None) => {}
-            None if case.facts.batches[batch].body == Body::Holds => {
-                if matches!(ask, Known::Never) {
-                    ask = Known::Ask(batch);
-                }
+            None if case.facts.batches[batch].body == Body::Holds && matches!(ask, Known::Never) => {
+                ask = Known::Ask(batch);
             }
-            None => {}
+            Some(None) | None => {}
         }
     }
     ask

@@ -106,8 +106,15 @@ fn truth(view: &View, largest: &Head) -> Option<Vec<Digest>> {
     truth.extend_from_slice(&tail[after..]);
     truth.truncate(size);
     let mut tree = Tree::new();
-    truth.iter().for_each(|hash| tree.push(*hash));
+    grow(&mut tree, &truth);
     (tree.size() == largest.size && tree.root() == largest.root).then_some(truth)
+}
+
+/// Appends leaves by their hashes.
+pub(super) fn grow(tree: &mut Tree, hashes: &[Digest]) {
+    for hash in hashes {
+        tree.push(*hash);
+    }
 }
 
 /// The roots that the shown leaves give, at the sizes of the view's checkpoints and others that were asked for.
@@ -125,12 +132,11 @@ impl Roots {
         sizes.sort_unstable();
         sizes.dedup();
         let leaves = view.runs.first().filter(|run| run.start == 0).map_or(&[][..], |run| &run.hashes);
-        let (mut roots, mut tree) = (Vec::new(), Tree::new());
+        let (mut roots, mut tree, mut done) = (Vec::new(), Tree::new(), 0);
         for size in sizes {
-            let Some(more) = usize::try_from(size).ok().and_then(|size| leaves.get(tree.size() as usize..size)) else {
-                break;
-            };
-            more.iter().for_each(|hash| tree.push(*hash));
+            let Some(more) = usize::try_from(size).ok().and_then(|size| leaves.get(done..size)) else { break };
+            grow(&mut tree, more);
+            done += more.len();
             roots.push((size, tree.root()));
         }
         Self(roots)

@@ -151,7 +151,8 @@ impl Sources {
             }
             unreadable.extend(source.unknown_key.iter().map(String::as_str));
             // Under another name than any in the policy, it may still be what the policy means by one of its logs.
-            unnamed += source.unknown_key.iter().filter(|origin| number_of(&case.terms.policy, origin).is_none()).count();
+            unnamed +=
+                source.unknown_key.iter().filter(|origin| number_of(&case.terms.policy, origin).is_none()).count();
         }
         let logs = case.terms.policy.logs();
         let missing: Vec<_> = (logs.iter().zip(&self.views))

@@ -106,6 +106,12 @@ impl Log {
         self.push(&Leaf::Batch { commitment: batch.commitment, received_at: time }, &batch.body)
     }
 
+    pub(super) fn batches(&mut self, batches: &[Sealed], time: Time) {
+        for batch in batches {
+            self.batch(batch, time);
+        }
+    }
+
     pub(super) fn heartbeats(&mut self, heartbeats: &[Heartbeat], time: Time) -> LeafIndex {
         let encoded = heartbeats.iter().map(|heartbeat| (heartbeat.session, heartbeat.encode().unwrap())).collect();
         let (leaf, body) = liveness(encoded, time).unwrap();
@@ -244,7 +250,9 @@ impl Chain {
     /// Signs a batch of these records and goes on after it.
     pub(super) fn seal(&mut self, sidecar: &Sidecar, records: &[Record<'_>]) -> Sealed {
         let mut builder = BatchBuilder::new(self.id, self.head);
-        records.iter().for_each(|record| builder.push(record));
+        for record in records {
+            builder.push(record);
+        }
         let commitment = builder.seal(sidecar.session.id().unwrap(), &sidecar.key).unwrap();
         self.head = builder.head();
         Sealed { commitment, body: builder.body().to_vec() }
@@ -310,7 +318,9 @@ impl World {
 
     pub(super) fn of(collectors: u8) -> Self {
         let mut logs: Vec<Log> = (0..collectors).map(|n| Log::new(&format!("shop/c{n}"), 10 + n)).collect();
-        logs.iter_mut().for_each(|log| log.start(START));
+        for log in &mut logs {
+            log.start(START);
+        }
         let keys = logs.iter().map(|log| log.signer.verifier_key().clone());
         let policy = Policy::from_log_keys(keys).unwrap();
         Self { logs, terms: Terms::new(policy, at(120)) }
@@ -344,6 +354,14 @@ impl World {
         let beat = sidecar.heartbeat(&[(chain.id, chain.head)], at(32));
         world.logs[1].heartbeats(&[beat], at(33));
         Shop { world, sidecar, chain, batches }
+    }
+
+    /// Asks for this witness's cosignatures.
+    pub(super) fn ask_for(&mut self, witness: &Cosigner) {
+        let logs = self.logs.iter().map(|log| log.signer.verifier_key().to_string());
+        let logs = logs.collect::<Vec<_>>().join("\nlog ");
+        let text = format!("log {logs}\nwitness w1 {}\nquorum w1\n", witness.verifier_key());
+        self.terms.policy = Policy::parse(text.as_bytes()).unwrap();
     }
 
     /// Gives the issuer's keys.

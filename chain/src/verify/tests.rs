@@ -154,8 +154,11 @@ impl History {
 
     /// Sends what was printed from the chain's head on, in cuts of this length.
     fn send(&mut self, cut: u64, log: usize) {
-        while (self.chain.head.next_seq.get() as usize) < self.lines.len() {
-            let first = self.chain.head.next_seq.get() as usize;
+        loop {
+            let first = usize::try_from(self.chain.head.next_seq.get()).unwrap();
+            if first >= self.lines.len() {
+                return;
+            }
             let last = self.lines.len().min(first + usize::try_from(cut).unwrap());
             let records: Vec<_> =
                 self.lines[first..last].iter().map(|(line, time)| super::testing::stdout(line, *time)).collect();
@@ -246,7 +249,9 @@ proptest! {
         steps in prop::collection::vec(step(), 1..40),
     ) {
         let mut history = History::new(logs);
-        steps.iter().for_each(|step| history.live(step));
+        for step in &steps {
+            history.live(step);
+        }
         let is_explained = history.is_explained;
         let printed = history.chain.head;
         let report = history.end().judge();
@@ -279,7 +284,9 @@ proptest! {
         byte: prop::sample::Index,
     ) {
         let mut history = History::new(3);
-        steps.iter().for_each(|step| history.live(step));
+        for step in &steps {
+            history.live(step);
+        }
         let mut world = history.end();
         let entries = &mut world.logs[victim].entries;
         let index = at_leaf.index(entries.len() - 1);

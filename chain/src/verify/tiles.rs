@@ -13,6 +13,7 @@ use crate::tile::{BundleId, TileId};
 use super::facts::{BadTile, TileFacts, View, ViewId};
 use super::judge::Judge;
 use super::limits::MAX_LOST_LEAVES;
+use super::settle::grow;
 
 /// Hashes of a full tile.
 const WIDTH: u64 = 256;
@@ -91,7 +92,7 @@ impl View {
         let from = usize::try_from(start - run.start).ok()?;
         let hashes = run.hashes.get(from..from + usize::try_from(leaves).ok()?)?;
         let mut tree = Tree::new();
-        hashes.iter().for_each(|hash| tree.push(*hash));
+        grow(&mut tree, hashes);
         Some(tree.root())
     }
 

@@ -88,9 +88,7 @@ mod tests {
     fn a_successor_that_names_less_than_a_witness_cosigned_gives_up_leaves() {
         let mut world = continued(5);
         let witness = Cosigner::new("w1".parse().unwrap(), &[99; 32]);
-        let logs: String = world.logs.iter().map(|log| format!("log {}\n", log.signer.verifier_key())).collect();
-        let text = format!("{logs}witness w1 {}\nquorum w1\n", witness.verifier_key());
-        world.terms.policy = Policy::parse(text.as_bytes()).unwrap();
+        world.ask_for(&witness);
         world.logs.iter_mut().for_each(|log| log.sign_with(&witness, at(60)));
         let text = assert_only(&world.judge(), Class::Abandoned, TAMPERED);
         assert!(text.contains("a witness cosigned 6"), "{text}");

@@ -125,7 +125,7 @@ mod tests {
         shop.world.logs[1].entries.pop();
         let beat = shop.sidecar.heartbeat(&[(shop.chain.id, shop.batches[4].commitment.head_before())], at(20));
         for time in [21, 400, 700] {
-            shop.world.logs[0].heartbeats(&[beat.clone()], at(time));
+            shop.world.logs[0].heartbeats(std::slice::from_ref(&beat), at(time));
         }
         shop.world.logs.iter_mut().for_each(|log| log.seal(at(701)));
         shop.world.terms.now = at(702);

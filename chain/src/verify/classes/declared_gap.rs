@@ -74,7 +74,7 @@ mod tests {
             ];
             for log in &mut shop.world.logs {
                 log.genesis(&chain, &shop.sidecar, at(39));
-                batches.iter().for_each(|batch| drop(log.batch(batch, at(43))));
+                log.batches(&batches, at(43));
             }
             shop.world.sign_all();
             shop.world.terms.accept_declared_gaps = accepted;

@@ -91,7 +91,7 @@ mod tests {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert_eq!((report.exit, report.counts.records), (1, 31));
-        assert_eq!(report.findings[0].batch_index.map(|index| index.get()), Some(3));
+        assert_eq!(report.findings[0].batch_index, Some(crate::id::LeafIndex::new(3)));
     }
 
     #[test]

@@ -142,7 +142,7 @@ mod tests {
             chain.end(&shop.sidecar, at(41)),
         ];
         shop.world.logs[1].genesis(&chain, &shop.sidecar, at(39));
-        batches.iter().for_each(|batch| drop(shop.world.logs[1].batch(batch, at(42))));
+        shop.world.logs[1].batches(&batches, at(42));
         shop.world.logs.iter_mut().for_each(|log| log.seal(at(60)));
         shop.world.terms.now = at(3600);
         shop
@@ -221,7 +221,7 @@ mod tests {
         let resumed = Control::Resumed { reason: ResumeReason::AfterEnd, from };
         let batches = [chain.control(&shop.sidecar, &resumed, at(40)), chain.end(&shop.sidecar, at(41))];
         shop.world.logs[1].genesis(&chain, &shop.sidecar, at(39));
-        batches.iter().for_each(|batch| drop(shop.world.logs[1].batch(batch, at(42))));
+        shop.world.logs[1].batches(&batches, at(42));
         shop.world.sign_all();
         assert_only(&shop.world.judge(), Class::Resumed, TAMPERED);
     }
@@ -244,7 +244,7 @@ mod tests {
         for log in &mut world.logs {
             log.introduce(&sidecar, at(2));
             log.genesis(&chain, &sidecar, at(3));
-            batches.iter().for_each(|batch| drop(log.batch(batch, at(6))));
+            log.batches(&batches, at(6));
         }
         world.sign_all();
         assert_only(&world.judge(), Class::Resumed, (Axis::Completeness, Level::Warn));

@@ -64,7 +64,6 @@ mod tests {
     use super::super::super::class::{Axis, Class, Level};
     use super::super::super::testing::{Shop, World, assert_honest, assert_only, at, found};
     use crate::cosignature::Cosigner;
-    use crate::policy::Policy;
 
     #[test]
     fn a_log_that_is_not_sealed_is_stale_after_11_minutes_and_fails_past_the_age() {
@@ -95,9 +94,7 @@ mod tests {
     fn witnessed() -> (Shop, Cosigner) {
         let mut shop = World::shop_before_signing();
         let witness = Cosigner::new("w1".parse().unwrap(), &[99; 32]);
-        let logs: String = shop.world.logs.iter().map(|log| format!("log {}\n", log.signer.verifier_key())).collect();
-        let text = format!("{logs}witness w1 {}\nquorum w1\n", witness.verifier_key());
-        shop.world.terms.policy = Policy::parse(text.as_bytes()).unwrap();
+        shop.world.ask_for(&witness);
         (shop, witness)
     }
 
