@@ -80,7 +80,9 @@ struct Counts {
     batches: u64,
     duplicates: u64,
     bytes: u64,
-    pending: u64,
+    /// Only while there are some: they will be records or a gap.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending: Option<u64>,
 }
 
 /// The report as one JSON object.
@@ -101,7 +103,7 @@ pub fn render(report: &Report) -> String {
             batches: counts.batches,
             duplicates: counts.duplicates,
             bytes: counts.bytes,
-            pending: counts.pending,
+            pending: Some(counts.pending).filter(|pending| *pending > 0),
         },
         exit: *exit,
     };

@@ -7,8 +7,7 @@
 use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle};
 use indelible_chain::verify::{Axis, ChainSummary, Finding, Level, LogSummary, Report, Verdict};
 
 use crate::clock::rfc3339_seconds;
@@ -37,7 +36,8 @@ pub fn render(report: &Report, width: Option<u16>) -> String {
 /// A table in the house style.
 pub fn table(header: &[&str], width: Option<u16>) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(header.iter().copied());
+    let rule = LineStyle::none().fill('─').junction('─');
+    table.load_style(TableStyle::new().header_separator(rule)).set_header(header.iter().copied());
     if let Some(width) = width {
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     }

@@ -206,7 +206,7 @@ impl Client {
             .map(|path| {
                 let sender = self.connection.as_ref()?.clone();
                 let request = self.request(&format!("{}{path}", self.base)).ok()?;
-                Some(runtime.spawn(timeout(ANSWER_TIMEOUT, whole(sender, request, limit))))
+                Some(runtime.spawn(async move { timeout(ANSWER_TIMEOUT, whole(sender, request, limit)).await }))
             })
             .collect();
         let answers = paths.iter().zip(asked).map(|(path, asked)| match asked.map(|task| runtime.block_on(task)) {
@@ -228,7 +228,7 @@ impl Client {
                 Err(e) if e.is_passing() => self.connection = None,
                 other => return other,
             }
-            self.runtime.block_on(tokio::time::sleep(wait));
+            self.runtime.block_on(async { tokio::time::sleep(wait).await });
             wait *= 2;
         }
         attempt(self)
@@ -243,7 +243,7 @@ impl Client {
             None => runtime.block_on(self.connect())?,
         };
         let limit = ANSWER_TIMEOUT + wait;
-        let sent = runtime.block_on(timeout(limit, sender.send_request(request)));
+        let sent = runtime.block_on(async { timeout(limit, sender.send_request(request)).await });
         let sent = sent.map_err(|_| FetchError::Timeout { url: url.clone(), seconds: limit.as_secs() })?;
         let answer = sent.map_err(|e| FetchError::Connection { url: url.clone(), what: "asking", why: why(&e) })?;
         self.connection = Some(sender);
@@ -319,7 +319,7 @@ impl Answer {
     /// The next bytes; `None` at the end.
     pub fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
         loop {
-            let frame = self.runtime.block_on(timeout(STALL_TIMEOUT, self.body.frame()));
+            let frame = self.runtime.block_on(async { timeout(STALL_TIMEOUT, self.body.frame()).await });
             match frame {
                 Err(_) => {
                     return Err(FetchError::Timeout { url: self.url.clone(), seconds: STALL_TIMEOUT.as_secs() });
