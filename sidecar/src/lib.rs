@@ -9,6 +9,7 @@ pub mod clock;
 pub mod cri;
 pub mod decision;
 pub mod files;
+pub mod forward;
 pub mod incarnation;
 pub mod journal;
 pub mod limits;

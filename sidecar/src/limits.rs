@@ -50,3 +50,48 @@ pub const MAX_FILES: usize = 4096;
 pub const MAX_WAKES: u32 = 50;
 /// Containers of a pod; a directory beyond them is not captured, which is logged.
 pub const MAX_CONTAINERS: usize = 512;
+
+// ---- forwarding ----
+
+/// Members of a pool that a sidecar takes note of.
+pub const MAX_COLLECTORS: usize = 256;
+/// Connections while little is sent: two, so that a session is vouched for by more than one log.
+pub const CONNECTIONS_QUIET: usize = 2;
+/// Connections while more is sent.
+pub const CONNECTIONS_BUSY: usize = 9;
+/// The first batches of a session that go to one collector, so that a short-lived pod touches one log.
+pub const FIRST_BATCHES: u64 = 16;
+/// Batches that one collector has unanswered. Their bytes are bounded by [`MAX_UNRECEIPTED_SIDECAR`].
+pub const MAX_IN_FLIGHT: usize = 32;
+/// Waiting batches that are looked at for one that can go somewhere, so that a long queue costs no more than a short one.
+pub const MAX_LOOK_AHEAD: usize = 256;
+/// Logs whose newest receipt is kept.
+pub const MAX_KEPT_LOGS: usize = 64;
+/// The first pause after a failure.
+pub const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+/// The longest pause after failures.
+pub const BACKOFF_MOST: Duration = Duration::from_secs(10);
+/// The longest pause that a collector may ask for.
+pub const RETRY_AFTER_MOST: Duration = Duration::from_mins(5);
+/// Connections that nothing waits for are made within this time, not at once with all other pods'.
+pub const RECONNECT_SPREAD: Duration = Duration::from_secs(10);
+/// The longest a connection may take, from the name to the log's identity.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest one address of a name may take to accept a connection.
+pub const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
+/// Addresses of one name that are tried.
+pub const MAX_ADDRESSES: usize = 4;
+/// The longest a request may be unanswered.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest answer that is read: receipts, problems.
+pub const MAX_ANSWER_BYTES: usize = 64 << 10;
+/// The longest list of the pool, CA bundle included.
+pub const MAX_POOL_BYTES: usize = 1 << 20;
+/// The longest token file.
+pub const MAX_TOKEN_BYTES: usize = 16 << 10;
+/// The longest CA bundle.
+pub const MAX_CA_BYTES: usize = 1 << 20;
+/// Events of the edges that the owner has not taken yet; then the edges wait.
+pub const MAX_EVENTS: usize = 256;
+/// Scrapes that wait for the owner, and connections to the metrics port.
+pub const MAX_SCRAPES: usize = 4;
