@@ -2,7 +2,8 @@
 //!
 //! [`Forward`] owns what is on its way: batches until enough logs have answered for them, the pool and its
 //! connections, what is introduced where, kept receipts, heartbeats. It is a pure core: [`Forward::apply`] takes an
-//! event with its time and gives effects; no clock, no socket, no task, and chance only from a seed.
+//! event with its time and gives effects; no clock, no socket, no task, and chance only from a seed. The edges below
+//! it ([`client`], [`tls`], [`resolve`]) do what it says and report back as events.
 //!
 //! Invariants: only receipted prefixes are reported; a batch is never twice in flight to one collector; nothing that
 //! a collector answers ends capture.
@@ -10,17 +11,21 @@
 pub mod answers;
 pub mod ask;
 pub mod balance;
+pub mod client;
 pub mod collector;
 pub mod connections;
 pub mod dice;
 pub mod dispatch;
+pub mod edges;
 pub mod endpoint;
 pub mod heartbeat;
 pub mod moment;
 pub mod pool;
 pub mod queue;
 pub mod receipts;
+pub mod resolve;
 pub mod retry;
+pub mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
