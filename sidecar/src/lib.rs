@@ -4,8 +4,10 @@
 //! cursor) ends at [`capture::Capture`]; forwarding begins with the [`capture::Output`] that it hands out and reports
 //! back what is receipted. One thread, one owner each.
 
+pub mod armed;
 pub mod capture;
 pub mod clock;
+pub mod config;
 pub mod cri;
 pub mod decision;
 pub mod files;
@@ -15,7 +17,9 @@ pub mod journal;
 pub mod limits;
 pub mod lines;
 pub mod logdir;
+pub mod metrics;
 pub mod reload;
+pub mod run;
 pub mod session;
 pub mod tail;
 pub mod token;

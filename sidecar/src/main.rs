@@ -1,3 +1,125 @@
 //! `indelible-sidecar`: wiring only.
 
-fn main() {}
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use indelible_sidecar::capture::{Capture, Settings};
+use indelible_sidecar::config::{self, Command, Config};
+use indelible_sidecar::forward::Forward;
+use indelible_sidecar::forward::client;
+use indelible_sidecar::forward::edges::Edges;
+use indelible_sidecar::forward::moment::{Moment, Now};
+use indelible_sidecar::forward::resolve::Resolver;
+use indelible_sidecar::session::{self, Beside, Identity};
+use indelible_sidecar::token::Token;
+use indelible_sidecar::trust::Trust;
+use indelible_sidecar::{armed, clock, run};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Wrong values and files; as for all our servers.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    // Before anything is opened: nobody of the same user may look into this process.
+    let guarded = session::guard_memory();
+    let (line, fail_open) = match config::parse(std::env::args_os()) {
+        Ok(Command::Print(text)) => {
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            return ExitCode::SUCCESS;
+        }
+        Ok(Command::Armed(flags)) if armed::is_set(&flags.state) => return ExitCode::SUCCESS,
+        Ok(Command::Armed(_)) => {
+            say("not armed yet: no sidecar has listed its log directory with this --state");
+            return ExitCode::FAILURE;
+        }
+        Ok(Command::Run(config)) => {
+            let fail_open = config.fail_open;
+            let started = guarded.context("cannot make the process non-dumpable").and_then(|()| start(*config));
+            match started {
+                Ok(()) => return ExitCode::SUCCESS,
+                Err(error) => (format!("{error:#}"), fail_open),
+            }
+        }
+        Err(usage) => (usage.line, usage.fail_open),
+    };
+    say(&line);
+    if fail_open && idle().is_ok() { ExitCode::SUCCESS } else { ExitCode::from(USAGE) }
+}
+
+fn say(line: &str) {
+    // With stderr gone there is nobody left to tell.
+    let _ = writeln!(std::io::stderr(), "indelible-sidecar: {line}");
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// The pod goes on without us: nothing is done until we are told to end.
+fn idle() -> std::io::Result<()> {
+    runtime()?.block_on(async {
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok(())
+    })
+}
+
+fn start(config: Config) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let filter = EnvFilter::try_from_env("INDELIBLE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+
+    let token = Token::read(&config.token)?;
+    let identity = Identity::resolve(config.stated(), token.claims())?;
+    let beside = Beside {
+        cluster_uid: config.cluster_uid.clone(),
+        audit_log: config.audit_log.clone(),
+        excluded: config.excluded(),
+    };
+    let own = session::begin(&identity, &beside, clock::now())?;
+    let signer = own.signer.clone();
+    let capture = Capture::open(settings(&config, &identity)?, signer.clone())?;
+    // Opening has made sure that the directory is there and ours.
+    armed::clear(&config.state).with_context(|| format!("--state {}", config.state.display()))?;
+    let trust = Trust::open(&config.ca, &config.state)?;
+
+    let connections = client::Settings {
+        bundle: trust.bundle().clone(),
+        server_name: config.server_name.clone(),
+        authorization: token.authorization(),
+        resolver: Resolver::default(),
+    };
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed).map_err(|error| anyhow::anyhow!("the system gives no randomness: {error}"))?;
+    let now = Now { moment: Moment::after_start(begun.elapsed()), time: clock::now() };
+    let copies = usize::from(config.copies);
+    let ca = trust.bundle().digest;
+    let forward = Forward::new(now, signer.session, copies, &config.collectors, ca, u64::from_ne_bytes(seed));
+
+    let (edges, reports) = Edges::new(own, connections);
+    let termination_message = config.termination_message.clone();
+    let parts = run::Parts { config, capture, forward, edges, trust, start: begun };
+    let undelivered = runtime()?.block_on(run::run(parts, reports))?;
+    run::last_words(&undelivered, termination_message.as_deref());
+    Ok(())
+}
+
+fn settings(config: &Config, identity: &Identity) -> anyhow::Result<Settings> {
+    Ok(Settings {
+        logs: config.logs.clone(),
+        state: config.state.clone(),
+        pod: identity.pod(&config.cluster_uid),
+        boot_id: clock::boot_id().context("the node's boot id cannot be read")?,
+        excluded: config.excluded(),
+        flush_interval: config.flush_interval,
+        max_batch_bytes: usize::try_from(config.max_batch_bytes)?,
+        max_held_bytes: config.max_held_bytes,
+        min_node_free_percent: config.min_node_free_percent,
+    })
+}

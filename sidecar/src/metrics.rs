@@ -1,0 +1,151 @@
+//! What the sidecar tells about itself, as text in the `OpenMetrics` format.
+//!
+//! A function of a snapshot: the owners of capture and forwarding keep plain numbers, and a scrape asks them. Names are
+//! `indelible_sidecar_<what>_<unit>`; labels are closed sets.
+
+pub mod serve;
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::capture::Stats;
+use crate::forward::retry::Reason;
+use crate::forward::{Gauges, Tally};
+
+/// Everything that is shown.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Capture's.
+    pub capture: Stats,
+    /// Forwarding's counters.
+    pub tally: Tally,
+    /// Forwarding's state.
+    pub gauges: Gauges,
+}
+
+/// The text of a scrape.
+pub fn render(snapshot: Snapshot) -> String {
+    let mut registry = Registry::with_prefix("indelible_sidecar");
+    registry.register_collector(Box::new(snapshot));
+    let mut text = String::new();
+    // Writing to a String does not fail.
+    let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
+    text
+}
+
+struct Out<'a>(DescriptorEncoder<'a>);
+
+impl Out<'_> {
+    fn counter(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: u64) -> fmt::Result {
+        let metric = ConstCounter::new(value);
+        metric.encode(self.0.encode_descriptor(name, help, unit, metric.metric_type())?)
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: u64) -> fmt::Result {
+        let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+        metric.encode(self.0.encode_descriptor(name, help, unit, metric.metric_type())?)
+    }
+
+    fn retries(&mut self, tally: &Tally) -> fmt::Result {
+        let help = "Requests that have to be made again, by the reason of their failure";
+        let kind = ConstCounter::new(0_u64).metric_type();
+        let mut encoder = self.0.encode_descriptor("retries", help, None, kind)?;
+        for reason in Reason::ALL {
+            let labels = [("reason", reason.label())];
+            let family = encoder.encode_family(&labels)?;
+            ConstCounter::new(tally.retries.get(&reason).copied().unwrap_or(0)).encode(family)?;
+        }
+        Ok(())
+    }
+
+    fn capture(&mut self, stats: &Stats) -> fmt::Result {
+        let Stats { chains, records, bytes, late, malformed, gaps, resumed, unreceipted_bytes, held_bytes } = *stats;
+        self.gauge("chains", "Containers that are captured", None, chains)?;
+        self.counter("records", "Records sealed", None, records)?;
+        self.counter("sealed", "Bytes of records sealed", Some(&Unit::Bytes), bytes)?;
+        self.counter("late_records", "Records that came after their file was left", None, late)?;
+        self.counter("malformed_records", "Records of bytes that are no log line", None, malformed)?;
+        self.counter("gaps", "Gaps declared", None, gaps)?;
+        self.counter("resumed", "Chains begun because an earlier one could not go on", None, resumed)?;
+        let help = "Bytes of records that are not receipted";
+        self.gauge("unreceipted_records", help, Some(&Unit::Bytes), unreceipted_bytes)?;
+        self.gauge("held", "Bytes of files that are held for delivery", Some(&Unit::Bytes), held_bytes)
+    }
+
+    fn tally(&mut self, tally: &Tally) -> fmt::Result {
+        let Tally {
+            batches_sealed,
+            batches_sent,
+            sent_bytes,
+            batches_receipted,
+            retries: _,
+            receipts_refused,
+            conflicts,
+            chains_rejected,
+            heartbeats_sent,
+            heartbeats_failed,
+        } = *tally;
+        self.counter("batches_sealed", "Batches sealed", None, batches_sealed)?;
+        self.counter("batches_sent", "Batches sent, each try", None, batches_sent)?;
+        self.counter("sent", "Bytes of batches sent, each try", Some(&Unit::Bytes), sent_bytes)?;
+        self.counter("batches_receipted", "Batches that enough logs have", None, batches_receipted)?;
+        self.retries(tally)?;
+        self.counter("receipts_refused", "Receipts that were none for what was sent", None, receipts_refused)?;
+        self.counter("conflicts", "Batches that a collector says contradict another one", None, conflicts)?;
+        self.counter("chains_rejected", "Chains given up because collectors judged them", None, chains_rejected)?;
+        self.counter("heartbeats_sent", "Heartbeats that a collector noted", None, heartbeats_sent)?;
+        self.counter("heartbeats_failed", "Heartbeats that were not noted", None, heartbeats_failed)
+    }
+
+    fn gauges(&mut self, gauges: &Gauges) -> fmt::Result {
+        let Gauges { unreceipted_batches, unreceipted_bytes, lag, pool, connections } = *gauges;
+        self.gauge("unreceipted_batches", "Batches that are not receipted", None, unreceipted_batches)?;
+        let help = "Bytes of batches that are not receipted";
+        self.gauge("unreceipted", help, Some(&Unit::Bytes), unreceipted_bytes)?;
+        let metric = ConstGauge::new(lag.as_secs_f64());
+        let help = "Age of the oldest batch that is not receipted";
+        metric.encode(self.0.encode_descriptor("lag", help, Some(&Unit::Seconds), metric.metric_type())?)?;
+        self.gauge("pool_collectors", "Collectors of the pool", None, pool)?;
+        self.gauge("connections", "Open connections to collectors", None, connections)
+    }
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut out = Out(encoder);
+        out.capture(&self.capture)?;
+        out.tally(&self.tally)?;
+        out.gauges(&self.gauges)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_scrape_has_every_reason_and_units_in_names() {
+        let mut snapshot = Snapshot::default();
+        snapshot.tally.retries.insert(Reason::Busy, 3);
+        snapshot.tally.sent_bytes = 7;
+        snapshot.gauges.lag = Duration::from_millis(1_500);
+        let text = render(snapshot);
+        for line in [
+            "indelible_sidecar_sent_bytes_total 7",
+            "indelible_sidecar_lag_seconds 1.5",
+            "indelible_sidecar_retries_total{reason=\"busy\"} 3",
+            "indelible_sidecar_retries_total{reason=\"no_space\"} 0",
+            "indelible_sidecar_unreceipted_bytes 0",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
+        }
+    }
+}

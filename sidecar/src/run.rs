@@ -1,0 +1,337 @@
+//! The sidecar at work: one thread, one owner of everything.
+//!
+//! [`run`] waits for the next thing that happens, gives it to capture or forwarding, and does what they say. Capture's
+//! output goes to forwarding, forwarding's receipts go to capture; neither knows the other. On SIGTERM capture reads to the
+//! end and closes its chains, and delivery goes on until one second before the grace period is over.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::capture::Capture;
+use crate::config::Config;
+use crate::forward::edges::{Edges, Report};
+use crate::forward::moment::{Moment, Now};
+use crate::forward::pool::PoolList;
+use crate::forward::queue::Undelivered;
+use crate::forward::{Effect, Event, Forward, Notice};
+use crate::metrics::serve::Scrape;
+use crate::metrics::{self, Snapshot};
+use crate::reload::Watched;
+use crate::token::Token;
+use crate::trust::Trust;
+use crate::watch::{Changed, Watch};
+use crate::{armed, clock};
+
+/// Before the grace period ends: what could not be delivered has to be said.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Token and CA are looked at no more often than this.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
+/// The wall clock may be set while we sleep: capture is asked at least this often.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// Everything that the owner owns.
+#[derive(Debug)]
+pub struct Sidecar {
+    config: Config,
+    capture: Capture,
+    forward: Forward,
+    edges: Edges,
+    trust: Trust,
+    token_file: Watched,
+    ca_file: Watched,
+    start: Instant,
+    reloaded: Moment,
+    armed: bool,
+    /// When delivery ends, once SIGTERM has come.
+    ending: Option<Ending>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ending {
+    deadline: Moment,
+    drained: bool,
+}
+
+/// What happens.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, on the stack")]
+enum Wake {
+    Reported(Report),
+    Changed(Changed),
+    Signalled,
+    Scraped(Scrape),
+    Time,
+}
+
+/// The parts that the owner is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The flags.
+    pub config: Config,
+    /// Capture, opened.
+    pub capture: Capture,
+    /// Forwarding.
+    pub forward: Forward,
+    /// Its connections.
+    pub edges: Edges,
+    /// Its CA bundle.
+    pub trust: Trust,
+    /// When the process started: moments are counted from here.
+    pub start: Instant,
+}
+
+/// Where things arrive from.
+struct Sources {
+    reports: mpsc::Receiver<Report>,
+    scrapes: mpsc::Receiver<Scrape>,
+    files: Watch,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Sources {
+    /// Waits for the next thing to happen, at most `sleep`.
+    async fn select(&mut self, sleep: Duration) -> Wake {
+        tokio::select! {
+            biased;
+            _ = self.terminate.recv() => Wake::Signalled,
+            _ = self.interrupt.recv() => Wake::Signalled,
+            Some(report) = self.reports.recv() => Wake::Reported(report),
+            changed = self.files.changed() => Wake::Changed(changed),
+            Some(scrape) = self.scrapes.recv() => Wake::Scraped(scrape),
+            () = tokio::time::sleep(sleep) => Wake::Time,
+        }
+    }
+}
+
+/// Runs until SIGTERM and what follows it. Gives what could not be delivered.
+pub async fn run(parts: Parts, reports: mpsc::Receiver<Report>) -> std::io::Result<Vec<Undelivered>> {
+    let (scraper, scrapes) = mpsc::channel(crate::limits::MAX_SCRAPES);
+    if let Some(address) = parts.config.metrics {
+        tokio::spawn(metrics::serve::serve(address, scraper.clone()));
+    }
+    let mut sources = Sources {
+        reports,
+        scrapes,
+        files: Watch::new(&parts.config.logs),
+        terminate: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
+    };
+    let mut sidecar = Sidecar::new(parts);
+    loop {
+        let sleep = sidecar.work();
+        if sidecar.is_over() {
+            return Ok(sidecar.forward.undelivered());
+        }
+        match sources.select(sleep).await {
+            Wake::Reported(report) => {
+                let event = sidecar.edges.arrived(report);
+                sidecar.apply(event);
+            }
+            Wake::Changed(changed) => sidecar.capture.changed(&changed),
+            Wake::Signalled if sidecar.ending.is_some() => return Ok(sidecar.forward.undelivered()),
+            Wake::Signalled => sidecar.terminate(),
+            Wake::Scraped(answer) => drop(answer.send(metrics::render(sidecar.snapshot()))),
+            Wake::Time => sidecar.apply(Event::Tick),
+        }
+    }
+}
+
+impl Sidecar {
+    fn new(parts: Parts) -> Self {
+        let Parts { config, capture, forward, edges, trust, start } = parts;
+        let (token_file, ca_file) = (Watched::new(&config.token), Watched::new(&config.ca));
+        let reloaded = Moment::after_start(start.elapsed());
+        Self {
+            config,
+            capture,
+            forward,
+            edges,
+            trust,
+            token_file,
+            ca_file,
+            start,
+            reloaded,
+            armed: false,
+            ending: None,
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now { moment: Moment::after_start(self.start.elapsed()), time: clock::now() }
+    }
+
+    /// Does what is due, and says how long nothing is.
+    fn work(&mut self) -> Duration {
+        self.reload();
+        let now = self.now();
+        if self.capture.next_work().is_none_or(|due| due <= now.time) {
+            for output in self.capture.work(now.time) {
+                self.apply(Event::Output(output));
+            }
+        }
+        if !self.armed && self.capture.is_armed() {
+            self.armed = true;
+            if let Err(error) = armed::set(&self.config.state) {
+                tracing::warn!(%error, "the sign that the sidecar is armed cannot be set in --state");
+            }
+        }
+        self.drain();
+        let now = self.now();
+        let capture = self.capture.next_work().map(|due| u64::try_from(due.since(now.time)).unwrap_or(0));
+        let forward = self.forward.next_wake(now.moment).map(|wake| wake.since(now.moment));
+        let ending = self.ending.map(|ending| ending.deadline.since(now.moment));
+        let sleeps = [capture.map(Duration::from_nanos), forward, ending];
+        sleeps.into_iter().flatten().fold(LONGEST_SLEEP, Duration::min)
+    }
+
+    /// Gives an event to forwarding and does what it says.
+    fn apply(&mut self, event: Event) {
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            let now = self.now();
+            for effect in self.forward.apply(now, event) {
+                events.extend(self.perform(effect));
+            }
+        }
+    }
+
+    /// Does one thing. What happens at once because of it is an event again.
+    fn perform(&mut self, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::Connect { collector, generation, endpoint } => self.edges.connect(collector, generation, endpoint),
+            Effect::Disconnect(collector) => self.edges.disconnect(collector),
+            Effect::Send { request, collector, call } => return self.edges.send(request, collector, call),
+            Effect::Receipted { chain, head } => self.capture.receipted(chain, head),
+            Effect::Known { container, known } => self.capture.known(&container, known),
+            Effect::Rejected(chain) => self.capture.rejected(chain),
+            Effect::Trust(list) => return self.pool_says(list),
+            Effect::Notice(notice) => tell(&notice),
+        }
+        None
+    }
+
+    fn pool_says(&mut self, list: PoolList) -> Option<Event> {
+        if let Some(name) = list.server_name {
+            self.edges.expect_name(name);
+        }
+        match self.trust.given(&list.ca_pem?) {
+            Ok(true) => {
+                self.edges.trust(self.trust.bundle().clone());
+                Some(Event::CaChanged(self.trust.bundle().digest))
+            }
+            Ok(false) => None,
+            Err(error) => {
+                tracing::warn!(%error, "the pool's CA bundle cannot be used; the one in use stays");
+                None
+            }
+        }
+    }
+
+    /// Looks whether token or CA have changed. No timer of its own: the process wakes often enough.
+    fn reload(&mut self) {
+        let now = self.now().moment;
+        if now.since(self.reloaded) < RELOAD_INTERVAL {
+            return;
+        }
+        self.reloaded = now;
+        if self.token_file.has_changed() {
+            match Token::read(self.token_file.path()) {
+                Ok(token) => {
+                    self.edges.authorize(token.authorization());
+                    self.apply(Event::TokenChanged);
+                }
+                Err(error) => tracing::warn!(%error, "the new token cannot be used; the old one stays"),
+            }
+        }
+        if self.ca_file.has_changed() {
+            match self.trust.file_changed() {
+                Ok(true) => {
+                    self.edges.trust(self.trust.bundle().clone());
+                    self.apply(Event::CaChanged(self.trust.bundle().digest));
+                }
+                Ok(false) => {}
+                Err(error) => tracing::warn!(%error, "the new CA bundle cannot be used; the one in use stays"),
+            }
+        }
+    }
+
+    fn terminate(&mut self) {
+        let now = self.now();
+        let deadline = now.moment.plus(self.config.grace_period.saturating_sub(LAST_WORDS));
+        self.ending = Some(Ending { deadline, drained: false });
+        self.capture.terminate(now.time);
+    }
+
+    /// Once every chain is closed and receipted, the last heartbeat is due.
+    fn drain(&mut self) {
+        if let Some(ending) = &mut self.ending
+            && !ending.drained
+            && self.capture.is_closed()
+        {
+            ending.drained = true;
+            self.apply(Event::Drain);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.ending
+            .is_some_and(|ending| self.now().moment >= ending.deadline || (ending.drained && self.forward.is_done()))
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            capture: self.capture.stats(),
+            tally: self.forward.tally().clone(),
+            gauges: self.forward.gauges(self.now().moment),
+        }
+    }
+}
+
+fn tell(notice: &Notice) {
+    match notice {
+        Notice::Unusable { endpoint, reason, text } => {
+            tracing::warn!(collector = %endpoint, reason = reason.label(), %text, "a collector cannot be used");
+        }
+        Notice::Usable(endpoint) => tracing::info!(collector = %endpoint, "a collector can be used again"),
+        Notice::BadReceipt { endpoint, text } => {
+            tracing::error!(collector = %endpoint, %text, "a receipt was refused; the batch goes elsewhere");
+        }
+        Notice::Rejected(chain) => {
+            tracing::error!(%chain, "the collectors refuse what this chain holds; a new incarnation follows");
+        }
+        Notice::Conflict { endpoint, chain, other } => {
+            tracing::error!(collector = %endpoint, %chain, other, "a batch contradicts one that the collector has");
+        }
+        Notice::BadPool { endpoint, text } => {
+            tracing::warn!(collector = %endpoint, %text, "the pool's list cannot be used");
+        }
+    }
+}
+
+/// Says what could not be delivered, on stderr and where the cluster looks for last words.
+pub fn last_words(undelivered: &[Undelivered], file: Option<&Path>) {
+    let lines: Vec<String> = undelivered
+        .iter()
+        .map(|Undelivered { container, first_seq, next_seq, batches, bytes }| {
+            format!(
+                "not delivered: container {container}, records {first_seq} to {}, {batches} batches, {bytes} bytes",
+                next_seq.get().saturating_sub(1)
+            )
+        })
+        .collect();
+    if lines.is_empty() {
+        return;
+    }
+    let text = lines.join("\n") + "\n";
+    // With stderr gone there is nobody left to tell.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    if let Some(file) = file
+        && let Err(error) = std::fs::write(file, &text)
+    {
+        tracing::warn!(%error, path = %file.display(), "--termination-message cannot be written");
+    }
+}
