@@ -59,6 +59,9 @@ pub(super) struct Blame {
     /// All missing positions of chains in scope but those of convicted receipts.
     pub(super) losses: Vec<Loss>,
     lost: BTreeMap<ChainNo, Vec<LostBatch>>,
+    /// Ranges of convicted receipts.
+    excused: BTreeMap<ChainNo, Vec<(u64, u64)>>,
+    receipts: BTreeMap<ChainNo, Vec<usize>>,
     /// Views that cannot account for all leaves that they signed, and it is not known which these were.
     vague: Vec<ViewId>,
     /// The newest leaf of the log that was fetched furthest behind.
@@ -88,6 +91,11 @@ impl Blame {
         views.flatten().collect()
     }
 
+    /// The receipts of a chain, by number.
+    pub(super) fn receipts(&self, chain: ChainNo) -> &[usize] {
+        self.receipts.get(&chain).map_or(&[], Vec::as_slice)
+    }
+
     fn find_lost(&mut self, case: &Case<'_>) {
         for (number, (view, standing)) in case.facts.views.iter().zip(&case.standings).enumerate() {
             let view_id = ViewId(number);
@@ -99,8 +107,8 @@ impl Blame {
                     self.lost.entry(chain).or_default().push(LostBatch { first, next, view: view_id, index: *index });
                 }
             }
-            let is_vague = !standing.is_true && !standing.is_exact();
-            if !view.heads.is_empty() && (is_vague || !case.rewrites[number].is_empty()) {
+            let is_exact = standing.is_true || standing.is_cut || standing.is_exact();
+            if !is_exact || !case.rewrites[number].is_empty() || !view.bad_notes.is_empty() {
                 self.vague.push(view_id);
             }
         }
@@ -114,14 +122,15 @@ impl Blame {
     fn judge_receipts(&mut self, case: &Case<'_>) {
         let mut shown: HashMap<ViewId, HashSet<Digest>> = HashMap::new();
         for (number, receipt) in case.facts.receipts.iter().enumerate() {
+            self.receipts.entry(receipt.chain).or_default().push(number);
             for &view in &case.sources.views[receipt.log] {
-                let facts = case.facts.view(view);
-                let is_true = case.standings[view.0].is_true;
-                if facts.leaf(receipt.index.get()) == Some(receipt.leaf_hash) {
+                let (facts, standing) = (case.facts.view(view), &case.standings[view.0]);
+                let shows = facts.leaf(receipt.index.get());
+                if shows == Some(receipt.leaf_hash) || shows.is_none() && standing.is_cut {
                     continue;
                 }
                 let is_covered = receipt.index.get() < facts.size();
-                if is_covered && !is_true {
+                if is_covered && !standing.is_true && !standing.is_cut {
                     let shown = shown.entry(view).or_insert_with(|| facts.hashes().collect());
                     if !shown.contains(&receipt.leaf_hash) {
                         self.lose_receipted(receipt, view);
@@ -131,6 +140,8 @@ impl Blame {
                 let later = |newest: Time| newest.since(receipt.received_at) > RECEIPT_LAG;
                 if is_covered || facts.latest_received.is_some_and(later) {
                     self.convicted.push((number, view));
+                    let range = (receipt.first_seq.get(), receipt.next_seq.get());
+                    self.excused.entry(receipt.chain).or_default().push(range);
                 }
             }
         }
@@ -143,25 +154,23 @@ impl Blame {
 
     /// Puts missing positions down to the first that fits.
     fn lose(&mut self, case: &Case<'_>, chain: ChainNo, missing: Missing) {
-        let convicted: Vec<_> = (self.convicted.iter())
-            .map(|(number, _)| &case.facts.receipts[*number])
-            .filter(|receipt| receipt.chain == chain)
-            .map(|receipt| (receipt.first_seq.get(), receipt.next_seq.get()))
+        let (first, next) = (missing.first.get(), missing.next.get());
+        let lost = self.lost.get(&chain).into_iter().flatten().copied();
+        // Two witnesses of one lost leaf are one loss.
+        let named: BTreeMap<(u64, u64), LostBatch> = lost
+            .map(|lost| ((lost.first.get().max(first), lost.next.get().min(next)), lost))
+            .filter(|((from, to), _)| from < to)
             .collect();
-        for (first, next) in without(&convicted, missing.first.get(), missing.next.get()) {
-            let lost = self.lost.get(&chain).cloned().unwrap_or_default();
-            let mut named = Vec::new();
-            for LostBatch { first: from, next: to, view, index } in lost {
-                let (from, to) = (from.get().max(first), to.get().min(next));
-                if from < to && !named.iter().any(|(f, t)| (*f, *t) == (from, to)) {
-                    named.push((from, to));
-                    self.push(chain, from, to, Fate::Lost { views: vec![view], index: Some(index) });
-                }
-            }
-            for (from, to) in without(&named, first, next) {
-                let fate = self.fate(case, missing.shown_at);
-                self.push(chain, from, to, fate);
-            }
+        let excused: Vec<(u64, u64)> = self.excused.get(&chain).into_iter().flatten().copied().collect();
+        let fate = self.fate(case, missing.shown_at);
+        let mut losses: Vec<(u64, u64, Fate)> = (named.iter())
+            .map(|((from, to), lost)| (*from, *to, Fate::Lost { views: vec![lost.view], index: Some(lost.index) }))
+            .collect();
+        let told: Vec<(u64, u64)> = excused.into_iter().chain(named.into_keys()).collect();
+        losses.extend(without(&told, first, next).into_iter().map(|(from, to)| (from, to, fate.clone())));
+        losses.sort_by_key(|(from, to, _)| (*from, *to));
+        for (from, to, fate) in losses {
+            self.push(chain, from, to, fate);
         }
     }
 

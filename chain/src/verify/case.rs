@@ -12,7 +12,7 @@ use crate::session::Session;
 
 use super::blame::Blame;
 use super::classes::rewritten::{Rewrite, rewrites};
-use super::facts::{BatchFact, ChainNo, Facts, Introduced, SessionNo, ViewId};
+use super::facts::{BatchFact, ChainNo, Facts, Introduced, SessionNo, View, ViewId};
 use super::fork::{Agreement, Comparison, Evidence, Questions, evidence};
 use super::join::{Joined, Stated, Stater};
 use super::judge::Links;
@@ -107,7 +107,12 @@ impl<'a> Case<'a> {
 
     /// Everything that a report needs: how each log stands, what others claim of it, who answers for what is missing.
     pub(super) fn settle(mut self) -> Self {
-        self.standings = self.facts.views.iter().map(Standing::of).collect();
+        let standing = |view: &View| {
+            let unreadable = &self.facts.sources[view.source.0].unreadable;
+            let is_this = |origin: &Option<String>| origin.as_ref().is_none_or(|origin| *origin == view.origin);
+            Standing::of(view, !unreadable.iter().any(|(origin, _)| is_this(origin)))
+        };
+        self.standings = self.facts.views.iter().map(standing).collect();
         self.sources = Sources::of(&self);
         self.rewrites = (0..self.facts.views.len()).map(|view| rewrites(&self, ViewId(view))).collect();
         self.blame = Blame::of(&self);

@@ -1,7 +1,7 @@
 //! What was read, and by whom it was shown: the judge's memory before anything is concluded.
 //!
 //! A *view* is one log as one source shows it; the same log in two sources is two views, each judged by itself. Sessions
-//! and chains are numbered when they are first named. Owns the growth of that memory: 40 bytes a leaf, under 300 bytes
+//! and chains are numbered when they are first named. Owns the growth of that memory: 40 bytes a leaf, under 500 bytes
 //! a batch, one entry for each different head of a session's heartbeats however often it is repeated. Concludes nothing.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -52,6 +52,8 @@ pub(super) struct Facts {
     pub(super) batches: Vec<BatchFact>,
     pub(super) heads: Vec<HeadFact>,
     pub(super) receipts: Vec<ReceiptFact>,
+    /// Log, index and leaf hash of these.
+    pub(super) receipts_seen: HashSet<(usize, LeafIndex, Digest)>,
     /// Heartbeats whose session was not known when they came.
     pub(super) unjudged: Vec<(Place, Time, Heartbeat)>,
     pub(super) keys: Keys,
@@ -303,6 +305,8 @@ pub(super) struct ReceiptFact {
     pub(super) chain: ChainNo,
     pub(super) first_seq: Seq,
     pub(super) next_seq: Seq,
+    pub(super) first_time: Time,
+    pub(super) last_time: Time,
     /// Who kept it, for a person.
     pub(super) kept_by: String,
 }

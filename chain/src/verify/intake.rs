@@ -303,17 +303,15 @@ impl Judge {
             }
             return Some("its log is not in the policy".into());
         };
-        let known = self.facts.receipts.iter().rev().take(64);
-        if known
-            .clone()
-            .any(|fact| fact.log == log && fact.leaf_hash == receipt.leaf_hash && fact.index == receipt.index)
-        {
+        let key = (log, receipt.index, receipt.leaf_hash);
+        if self.facts.receipts_seen.contains(&key) {
             return None;
         }
         let is_of_log = logs[log].origin().log_id() == receipt.log;
         if !is_of_log || !kept.is_consistent() || !receipt.is_signed_by(logs[log].key().public_key()) {
             return Some(format!("it does not hold as a receipt by {}", logs[log].origin()));
         }
+        self.facts.receipts_seen.insert(key);
         let chain = self.facts.chain(kept.commitment.chain);
         self.facts.receipts.push(ReceiptFact {
             log,
@@ -323,6 +321,8 @@ impl Judge {
             chain,
             first_seq: kept.commitment.first_seq,
             next_seq: kept.commitment.next_seq(),
+            first_time: kept.commitment.first_time,
+            last_time: kept.commitment.last_time,
             kept_by,
         });
         None

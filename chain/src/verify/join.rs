@@ -41,6 +41,24 @@ pub(super) enum Stater {
     Resumed(usize),
 }
 
+/// What shows that everything before a position exists: of all that state this position or a later one, the one that was
+/// received first.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shown {
+    pub(super) next: Seq,
+    pub(super) received_at: Time,
+    pub(super) by: Shower,
+}
+
+/// Who shows it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Shower {
+    /// The number of a batch.
+    Batch(usize),
+    /// Someone who states a link.
+    Stated(Stater),
+}
+
 /// Positions that something shows to exist and that no batch covers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Missing {
@@ -59,6 +77,8 @@ pub(super) struct Joined {
     pub(super) stated: Vec<Stated>,
     /// Numbers of batches that take no part and whose positions are accounted for by the finding on them.
     pub(super) rejected: Vec<usize>,
+    /// In order of position.
+    pub(super) shown: Vec<Shown>,
     /// In order of position, without what is accounted for by findings on batches.
     pub(super) missing: Vec<Missing>,
     /// Records in evidence.
@@ -78,6 +98,19 @@ impl Joined {
     /// The edge that ends last.
     pub(super) fn last(&self) -> Option<&Edge> {
         self.edges.iter().rev().max_by_key(|edge| edge.next)
+    }
+
+    /// What shows that everything before a position exists, if anything does.
+    pub(super) fn showing(&self, next: Seq) -> Option<Shown> {
+        self.shown.get(self.shown.partition_point(|shown| shown.next < next)).copied()
+    }
+
+    /// The batches next to positions that none covers: before and behind.
+    pub(super) fn neighbours(&self, first: Seq, next: Seq) -> (Option<usize>, Option<usize>) {
+        let before = self.edges.partition_point(|edge| edge.first < first).checked_sub(1);
+        let behind = self.edges.partition_point(|edge| edge.first < next);
+        let batch = |at: usize| self.edges.get(at).map(|edge| edge.batches[0]);
+        (before.and_then(batch), batch(behind))
     }
 
     /// All batches that take part.
@@ -141,21 +174,25 @@ impl Joined {
     }
 
     fn find_missing(&mut self, case: &Case<'_>, never: Option<Seq>) {
-        // Everything that shows what is before it, latest position first, with the earliest time at or after it.
-        let mut shown: Vec<(Seq, Time)> = (self.stated.iter())
-            .map(|stated| (stated.next, stated.received_at))
-            .chain(self.batches().map(|number| {
-                let batch = &case.facts.batches[number];
-                (batch.commitment.next_seq(), batch.received_at)
-            }))
-            .collect();
-        shown.sort_unstable();
-        let mut earliest = None;
-        for (_, time) in shown.iter_mut().rev() {
-            earliest = Some(earliest.map_or(*time, |earliest: Time| earliest.min(*time)));
-            *time = earliest.expect("it was set in the line before");
+        let stated = self.stated.iter().map(|stated| {
+            let Stated { next, link: _, received_at, by } = *stated;
+            Shown { next, received_at, by: Shower::Stated(by) }
+        });
+        let batches = self.batches().map(|number| {
+            let batch = &case.facts.batches[number];
+            let (next, received_at) = (batch.commitment.next_seq(), batch.received_at);
+            Shown { next, received_at, by: Shower::Batch(number) }
+        });
+        let mut shown: Vec<Shown> = stated.chain(batches).collect();
+        shown.sort_by_key(|shown| (shown.next, shown.received_at));
+        // What states a later position shows all earlier ones too: the earliest of them counts.
+        for at in (1..shown.len()).rev() {
+            if shown[at].received_at < shown[at - 1].received_at {
+                (shown[at - 1].received_at, shown[at - 1].by) = (shown[at].received_at, shown[at].by);
+            }
         }
-        let Some((last, _)) = shown.last().copied() else { return };
+        let Some(Shown { next: last, .. }) = shown.last().copied() else { return };
+        self.shown = shown;
         let end = never.map_or(last, |never| never.min(last)).get();
         let claimed = self.rejected.iter().map(|number| {
             let commitment = &case.facts.batches[*number].commitment;
@@ -163,17 +200,16 @@ impl Joined {
         });
         let covered = self.edges.iter().map(|edge| (edge.first.get(), edge.next.get()));
         for (first, next) in holes(covered.chain(claimed), end) {
-            self.push_missing(first, next, &shown);
+            self.push_missing(first, next);
         }
     }
 
     /// Splits a hole where it is shown by leaves of different times.
-    fn push_missing(&mut self, first: u64, next: u64, shown: &[(Seq, Time)]) {
+    fn push_missing(&mut self, first: u64, next: u64) {
         let mut from = first;
         while from < next {
             // The first statement beyond `from`; what lies between two statements is shown by the later ones alone.
-            let at = shown.partition_point(|(seq, _)| seq.get() <= from);
-            let Some((seq, shown_at)) = shown.get(at).copied() else { return };
+            let Some(Shown { next: seq, received_at: shown_at, .. }) = self.showing(Seq::new(from + 1)) else { return };
             let to = seq.get().min(next);
             match self.missing.last_mut() {
                 Some(last) if last.next.get() == from && last.shown_at == shown_at => last.next = Seq::new(to),
@@ -215,9 +251,14 @@ mod tests {
 
     #[test]
     fn a_hole_is_split_where_older_evidence_stops_showing_it() {
-        let mut joined = Joined::default();
         let (old, new) = (Time::from_nanos(1), Time::from_nanos(2));
-        joined.push_missing(3, 9, &[(Seq::new(3), old), (Seq::new(5), old), (Seq::new(7), old), (Seq::new(12), new)]);
+        let shown = [(3, old), (5, old), (7, old), (12, new)].map(|(next, received_at)| Shown {
+            next: Seq::new(next),
+            received_at,
+            by: Shower::Batch(0),
+        });
+        let mut joined = Joined { shown: shown.to_vec(), ..Joined::default() };
+        joined.push_missing(3, 9);
         let missing = |first, next, shown_at| Missing { first: Seq::new(first), next: Seq::new(next), shown_at };
         assert_eq!(joined.missing, [missing(3, 7, old), missing(7, 9, new)]);
     }

@@ -205,9 +205,19 @@ pub(super) fn open(policy: &Policy, bytes: &[u8]) -> Opened {
             let (size, root) = (standing.checkpoint().size(), standing.checkpoint().root());
             Opened::Good(log, Head { size, root, witnesses, is_met: standing.is_met() })
         }
-        Err(CheckPolicyError::Note(VerifyNoteError::NoKnownKey(_))) => Opened::Unknown(origin()),
-        Err(CheckPolicyError::Note(error @ VerifyNoteError::BadSignature { .. })) => {
-            Opened::Bad(origin().and_then(|origin| number_of(policy, &origin)), error.to_string())
+        Err(CheckPolicyError::Note(error @ VerifyNoteError::NoKnownKey(_))) => {
+            // A log of ours carries its key's fingerprint in its name: if that is the key that was given, no other key
+            // can sign for it, and this is a checkpoint of it that was changed.
+            let log = origin().and_then(|origin| number_of(policy, &origin));
+            let own = log.filter(|log| {
+                let log = &policy.logs()[*log];
+                log.origin().is_of_key(log.key().public_key())
+            });
+            own.map_or_else(|| Opened::Unknown(origin()), |log| Opened::Bad(Some(log), error.to_string()))
+        }
+        Err(CheckPolicyError::Note(VerifyNoteError::BadSignature { name, key_id })) => {
+            let why = VerifyNoteError::BadSignature { name: name.clone(), key_id }.to_string();
+            Opened::Bad(number_of(policy, name.as_str()).or_else(|| number_of(policy, &origin()?)), why)
         }
         Err(error @ (CheckPolicyError::Text(_) | CheckPolicyError::UnknownLog(_))) => {
             Opened::Bad(origin().and_then(|origin| number_of(policy, &origin)), error.to_string())

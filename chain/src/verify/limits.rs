@@ -16,5 +16,5 @@ pub(super) const APART: i64 = QUIET;
 pub(super) const NAMED: usize = 5;
 /// Most leaves of a view that are kept because only a bundle shows them.
 pub(super) const MAX_LOST_LEAVES: usize = 1024;
-/// Most flaws of a view that are reported one by one; the rest is counted.
+/// Most flaws of a view that are told one by one; how many more there are is told once.
 pub(super) const MAX_FLAWS: usize = 1000;

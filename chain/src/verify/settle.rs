@@ -18,6 +18,9 @@ use super::facts::{Head, View};
 pub(super) struct Standing {
     /// Whether the leaves give the root of the largest checkpoint that the source shows.
     pub(super) is_true: bool,
+    /// Whether the source broke off: the leaves up to there are those of every checkpoint that they reach, and the rest
+    /// is unknown.
+    pub(super) is_cut: bool,
     /// Checkpoints of the view itself that its true leaves contradict, or that contradict one another.
     pub(super) contradicted: Vec<Head>,
     /// Leaves of which something is wrong in at least one: from, to. Only if the leaves are not true.
@@ -29,7 +32,7 @@ pub(super) struct Standing {
 
 impl Standing {
     /// Judges a view.
-    pub(super) fn of(view: &View) -> Self {
+    pub(super) fn of(view: &View, is_readable: bool) -> Self {
         let mut standing = Self::default();
         let Some(largest) = view.heads.last() else { return standing };
         let roots = Roots::of(view);
@@ -39,6 +42,12 @@ impl Standing {
         let wrong = |head: &&Head| roots.at(head.size).is_some_and(|root| root != head.root);
         if standing.is_true {
             standing.contradicted = view.heads.iter().filter(wrong).cloned().collect();
+            return standing;
+        }
+        let is_prefix = view.runs.len() <= 1 && view.runs.first().is_none_or(|run| run.start == 0);
+        standing.is_cut =
+            !is_readable && is_prefix && view.shown() < largest.size && !view.heads.iter().any(|h| wrong(&h));
+        if standing.is_cut {
             return standing;
         }
         for (one, other) in view.heads.iter().zip(&view.heads[1..]) {

@@ -44,21 +44,21 @@ pub(super) fn absent(case: &Case<'_>, out: &mut Findings) {
 
 /// The records that may be in what is not there.
 pub(super) fn elsewhere(case: &Case<'_>) -> String {
-    let losses = case.blame.losses.iter().filter(|loss| loss.fate == Fate::Elsewhere);
-    let named: Vec<_> = losses
-        .map(|loss| {
-            format!(
-                "{} of {}, printed {}",
-                Records(loss.first, loss.next),
-                case.who(loss.chain),
-                printed(case, loss.chain, loss.first, loss.next),
-            )
-        })
-        .collect();
-    if named.is_empty() {
+    let losses: Vec<_> = case.blame.losses.iter().filter(|loss| loss.fate == Fate::Elsewhere).collect();
+    if losses.is_empty() {
         return String::new();
     }
-    format!(" These may be there and are in no other source: {}.", list(named, NAMED))
+    let named = losses.iter().take(NAMED).map(|loss| {
+        format!(
+            "{} of {}, printed {}",
+            Records(loss.first, loss.next),
+            case.who(loss.chain),
+            printed(case, loss.chain, loss.first, loss.next),
+        )
+    });
+    let more = losses.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more ranges") } else { String::new() };
+    format!(" These may be there and are in no other source: {}{more}.", list(named, NAMED))
 }
 
 #[cfg(test)]

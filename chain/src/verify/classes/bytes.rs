@@ -114,6 +114,15 @@ pub(super) fn bad_leaf(case: &Case<'_>, out: &mut Findings) {
             is_told = true;
             tell_flaw(case, Place { view: id, index: flaw.index }, flaw, out);
         }
+        let untold = view.flaws.len().saturating_sub(MAX_FLAWS);
+        if untold > 0 {
+            let text = format!(
+                "{} has {untold} more damaged leaves or frames than the {MAX_FLAWS} that were looked at one by one. Do not use \
+                 this copy but as evidence.",
+                case.log(id),
+            );
+            out.add(Class::BadLeaf, TAMPERED, About::log(case, id), text);
+        }
         let is_forged = |batch: &&BatchFact| {
             let no = case.standings[number].suspects(batch.place.index);
             batch.place.view == id && no
@@ -121,7 +130,7 @@ pub(super) fn bad_leaf(case: &Case<'_>, out: &mut Findings) {
         let forged = case.facts.batches.iter().zip(&case.admissions).filter(|(batch, _)| is_forged(batch));
         is_told |=
             forged.into_iter().any(|(_, admission)| *admission == Admission::Forged) && view.shown() == view.size();
-        if !is_true && !view.heads.is_empty() && !is_told {
+        if !is_true && !case.standings[number].is_cut && !view.heads.is_empty() && !is_told {
             untrue(case, id, view, out);
         }
         if view.unknown_leaves + view.unknown_statements > 0 {
@@ -500,6 +509,21 @@ mod tests {
             let report = shop.world.judge();
             assert!(found(&report).contains(&(Class::BadCheckpoint, Level::Fail)), "{at}: {:#?}", report.findings);
             assert_eq!(report.exit, 1);
+        }
+    }
+
+    #[test]
+    fn a_byte_changed_in_the_only_checkpoint_is_a_bad_checkpoint_whatever_it_says_now() {
+        let shop = World::shop();
+        let note = shop.world.logs[0].notes[0].1.clone();
+        for at in 0..note.len() {
+            let mut shop = World::shop();
+            shop.world.logs[0].notes[0].1[at] ^= 1;
+            let report = shop.world.judge();
+            // Where origin and signature both name nobody any more, nothing is left that says whose it was.
+            let is_told = found(&report).contains(&(Class::BadCheckpoint, Level::Fail));
+            assert!(is_told && report.exit == 1 || report.exit == 4, "{at}: {:#?}", report.findings);
+            assert!(is_told || found(&report).contains(&(Class::UnknownKey, Level::Unknown)), "{at}");
         }
     }
 

@@ -9,7 +9,7 @@ use super::super::class::Class;
 use super::super::facts::SessionNo;
 use super::super::fork::{Agreement, Branch, Comparison, Fork};
 use super::super::limits::NAMED;
-use super::super::text::list;
+use super::super::text::{Between, list};
 use super::findings::{About, Findings, TAMPERED, UNJUDGED};
 
 /// Two links for one position, both validly signed; reported at the lowest position, both branches followed: integrity
@@ -30,8 +30,9 @@ pub(super) fn fork(case: &Case<'_>, out: &mut Findings) {
             }
             Agreement::Forked(Fork { seq, branches }) => {
                 let text = format!(
-                    "record {seq} of {} exists in {} versions, each with a valid signature: {}. {}",
+                    "record {seq} of {}, printed {}, exists in {} versions, each with a valid signature: {}. {}",
                     case.who(chain),
+                    printed(case, &branches),
                     branches.len(),
                     branches.iter().map(|branch| version(case, branch)).collect::<Vec<_>>().join("; "),
                     suspects(case, &branches),
@@ -40,6 +41,13 @@ pub(super) fn fork(case: &Case<'_>, out: &mut Findings) {
             }
         }
     }
+}
+
+/// When the versions say that they were printed.
+fn printed(case: &Case<'_>, branches: &[Branch]) -> Between {
+    let batches =
+        || branches.iter().flat_map(|branch| &branch.batches).map(|batch| &case.facts.batches[*batch].commitment);
+    Between(batches().map(|c| c.first_time).min(), batches().map(|c| c.last_time).max())
 }
 
 /// Where one version stands.

@@ -3,13 +3,13 @@
 //! What became of each missing position is decided in `blame`, in the table's order; here it is told, with the
 //! neighbours that bound it in time and place.
 
-use crate::id::{LeafIndex, Seq, Time};
+use crate::id::{LeafIndex, Seq};
 
 use super::super::blame::{Fate, Loss};
 use super::super::case::Case;
 use super::super::class::Class;
 use super::super::facts::{ChainNo, Place, ViewId};
-use super::super::join::Stater;
+use super::super::join::{Shower, Shown, Stater};
 use super::super::limits::NAMED;
 use super::super::text::{Between, Records, Utc, list};
 use super::findings::{About, Findings, MISSING, TAMPERED};
@@ -65,9 +65,13 @@ fn lost(case: &Case<'_>, loss: &Loss, views: &[ViewId], index: Option<LeafIndex>
         };
         format!("{} ({place})", case.log(*view))
     });
+    let held = match index {
+        Some(_) => "are gone: a log no longer shows the leaf that it signed for them",
+        None => "are missing, and a log that no longer shows all leaves it signed may have held them",
+    };
     let text = format!(
-        "{} of {}, printed {}, are gone because a log no longer shows what it signed: {}. A leaf was changed or removed \
-         there after it had been signed. Compare with other copies of that log, and keep this one as evidence.",
+        "{} of {}, printed {}, {held}: {}. A leaf was changed or removed there after it had been signed. Compare with \
+         other copies of that log, and keep this one as evidence.",
         Records(loss.first, loss.next),
         case.who(loss.chain),
         printed(case, loss.chain, loss.first, loss.next),
@@ -78,48 +82,31 @@ fn lost(case: &Case<'_>, loss: &Loss, views: &[ViewId], index: Option<LeafIndex>
 
 /// When missing records were printed: between their neighbours.
 pub(super) fn printed(case: &Case<'_>, chain: ChainNo, first: Seq, next: Seq) -> Between {
-    let edges = &case.of(chain).edges;
-    let before = edges.iter().filter(|edge| edge.next <= first).max_by_key(|edge| edge.next);
-    let after = edges.iter().filter(|edge| edge.first >= next).min_by_key(|edge| edge.first);
-    let commitment = |batches: &[usize]| &case.facts.batches[batches[0]].commitment;
-    let before = before.map(|edge| commitment(&edge.batches).last_time);
-    let after = after.map(|edge| commitment(&edge.batches).first_time);
-    // Nothing after it: the newest sign of life is the latest that it can have been.
-    let stated = || newest_statement(case, chain, next);
-    Between(before, after.or_else(stated))
+    let joined = case.of(chain);
+    let commitment = |batch: usize| &case.facts.batches[batch].commitment;
+    let (before, behind) = joined.neighbours(first, next);
+    // With nothing behind them, they are no younger than what shows them.
+    let shown = || joined.showing(next).map(|shown| shown.received_at);
+    Between(before.map(|batch| commitment(batch).last_time), behind.map(|b| commitment(b).first_time).or_else(shown))
 }
 
-fn newest_statement(case: &Case<'_>, chain: ChainNo, next: Seq) -> Option<Time> {
-    case.of(chain).stated.iter().filter(|stated| stated.next >= next).map(|stated| stated.received_at).min()
-}
-
-/// What shows that missing positions existed: the earliest thing that states a later one.
+/// What shows that missing positions existed.
 fn evidence(case: &Case<'_>, loss: &Loss) -> String {
-    let joined = case.of(loss.chain);
-    let batches = joined.batches().map(|number| {
-        let batch = &case.facts.batches[number];
-        (batch.commitment.next_seq(), batch.received_at, batch.place, "the batch in")
-    });
-    let stated = joined.stated.iter().map(|stated| match stated.by {
-        Stater::Heartbeat(head) => (stated.next, stated.received_at, case.facts.heads[head].place, "a heartbeat in"),
-        Stater::Resumed(batch) => {
-            (stated.next, stated.received_at, case.facts.batches[batch].place, "the chain that took over, by")
-        }
-    });
-    let first = batches.chain(stated).filter(|(next, ..)| *next >= loss.next).min_by_key(|(_, time, ..)| *time);
-    match first {
-        Some((_, time, place, what)) => {
-            format!("{what} leaf {} of {}, received at {}", place.index, case.log(place.view), Utc(time))
-        }
-        None => "what follows them".to_owned(),
-    }
+    let Some(Shown { received_at, by, .. }) = case.of(loss.chain).showing(loss.next) else {
+        return "what follows them".to_owned();
+    };
+    let (what, place) = match by {
+        Shower::Batch(batch) => ("the batch in", case.facts.batches[batch].place),
+        Shower::Stated(Stater::Heartbeat(head)) => ("a heartbeat in", case.facts.heads[head].place),
+        Shower::Stated(Stater::Resumed(batch)) => ("the chain that took over, by", case.facts.batches[batch].place),
+    };
+    format!("{what} leaf {} of {}, received at {}", place.index, case.log(place.view), Utc(received_at))
 }
 
 /// Receipts that cover missing positions.
 fn receipts(case: &Case<'_>, loss: &Loss) -> String {
-    let of = case.facts.receipts.iter().filter(|receipt| {
-        receipt.chain == loss.chain && receipt.first_seq < loss.next && loss.first < receipt.next_seq
-    });
+    let of = case.blame.receipts(loss.chain).iter().map(|receipt| &case.facts.receipts[*receipt]);
+    let of = of.filter(|receipt| receipt.first_seq < loss.next && loss.first < receipt.next_seq).take(NAMED + 1);
     let named = of.map(|receipt| {
         let origin = case.terms.policy.logs()[receipt.log].origin();
         format!("leaf {} of log {origin} at {}", receipt.index, Utc(receipt.received_at))

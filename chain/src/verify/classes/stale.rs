@@ -18,7 +18,9 @@ pub(super) fn stale(case: &Case<'_>, out: &mut Findings) {
     for views in case.sources.views.iter().filter(|views| !views.is_empty()) {
         let Some(view) = views.iter().copied().max_by_key(|view| case.facts.view(*view).size()) else { continue };
         let facts = case.facts.view(view);
-        if let Some(newest) = facts.newest.filter(|_| facts.sealed.is_none()) {
+        // How a log ends whose source broke off is unknown.
+        let is_open = facts.sealed.is_none() && !case.standings[view.0].is_cut;
+        if let Some(newest) = facts.newest.filter(|_| is_open) {
             let age = case.terms.now.since(newest);
             if age > QUIET {
                 let text = format!(

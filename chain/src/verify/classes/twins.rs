@@ -26,10 +26,11 @@ pub(super) fn twins(case: &Case<'_>, out: &mut Findings) {
     after_the_end(case, out);
 }
 
-/// When a session was introduced: the smallest of its own time and those of its leaves.
+/// When a session was introduced: the smaller of its own time and that of its leaves, the latest of these, so that one
+/// collector's slow clock makes no twin.
 fn introduced(case: &Case<'_>, session: SessionNo) -> Option<Time> {
     let facts = case.facts.of_session(session);
-    let received = facts.leaves.iter().map(|leaf| leaf.received_at).min()?;
+    let received = facts.leaves.iter().map(|leaf| leaf.received_at).max()?;
     Some(received.min(facts.session.as_ref()?.started_at))
 }
 

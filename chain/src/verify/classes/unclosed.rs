@@ -10,7 +10,7 @@ use crate::statement::{EndReason, Statement};
 
 use super::super::case::Case;
 use super::super::class::{Axis, Class, Level};
-use super::super::facts::ChainNo;
+use super::super::facts::{ChainNo, Place};
 use super::super::limits::{FUTURE, QUIET};
 use super::super::text::{Age, Utc};
 use super::findings::{About, EXPLAINED, Findings, MISSING};
@@ -29,7 +29,7 @@ pub(super) fn unclosed(case: &Case<'_>, out: &mut Findings) {
         }
     }
     for chain in case.numbers().filter(|chain| case.in_scope(*chain)) {
-        let Some(newest) = sign_of_life(case, chain) else { continue };
+        let Some((newest, place)) = last_seen(case, chain) else { continue };
         let age = case.terms.now.since(newest);
         if case.of(chain).end.is_some() || case.closed_by.contains_key(&chain) || age <= QUIET {
             continue;
@@ -37,10 +37,12 @@ pub(super) fn unclosed(case: &Case<'_>, out: &mut Findings) {
         let next = case.of(chain).next_seq();
         let stopped = format!(
             "the chain of {} stopped without an end: record {next} would be its next, and its last sign of life was at \
-             {}, {} ago",
+             {}, {} ago (leaf {} of {})",
             case.who(chain),
             Utc(newest),
             Age(age),
+            place.index,
+            case.log(place.view),
         );
         let ended = case.genesis(chain).and_then(|genesis| ends.get(genesis.pod_uid.as_str()));
         let (weight, text) = match ended {
@@ -86,14 +88,20 @@ pub(super) fn past_max_age(case: &Case<'_>, age: i64) -> Level {
 
 /// The newest sign of life of a chain.
 pub(super) fn sign_of_life(case: &Case<'_>, chain: ChainNo) -> Option<Time> {
-    let joined = case.of(chain);
-    let batches = joined.batches().map(|number| {
+    last_seen(case, chain).map(|(time, _)| time)
+}
+
+/// The newest sign of life of a chain, and where it is.
+fn last_seen(case: &Case<'_>, chain: ChainNo) -> Option<(Time, Place)> {
+    let batches = case.of(chain).batches().map(|number| {
         let batch = &case.facts.batches[number];
-        batch.commitment.last_time.min(batch.received_at)
+        (batch.commitment.last_time.min(batch.received_at), batch.place)
     });
-    let heads = case.facts.heads_of(chain).filter(|head| case.speaks_for(head.session, chain)).map(|head| head.newest);
-    let introduced = case.facts.of_chain(chain).introductions.iter().map(|introduction| introduction.received_at);
-    let is_past = |time: &Time| time.since(case.terms.now) <= FUTURE;
+    let heads = case.facts.heads_of(chain).filter(|head| case.speaks_for(head.session, chain));
+    let heads = heads.map(|head| (head.newest, head.place));
+    let introductions = case.facts.of_chain(chain).introductions.iter();
+    let introduced = introductions.map(|introduction| (introduction.received_at, introduction.place));
+    let is_past = |(time, _): &(Time, Place)| time.since(case.terms.now) <= FUTURE;
     let newest = batches.chain(heads).filter(is_past).max();
     newest.or_else(|| introduced.filter(is_past).max())
 }

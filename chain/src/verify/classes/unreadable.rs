@@ -60,6 +60,7 @@ pub(super) fn unknown_key(case: &Case<'_>, out: &mut Findings) {
 #[cfg(test)]
 mod tests {
     use super::super::super::class::{Class, Level};
+    use super::super::super::facts::SourceId;
     use super::super::super::terms::SourceKind;
     use super::super::super::testing::{Log, World, at, found};
     use crate::policy::Policy;
@@ -92,6 +93,35 @@ mod tests {
         let unknown = found(&report).into_iter().filter(|found| *found == (Class::UnknownKey, Level::Unknown));
         assert_eq!(unknown.count(), 2);
         assert!(report.logs.is_empty() && report.chains.is_empty());
+    }
+
+    #[test]
+    fn a_source_that_breaks_off_has_not_lost_what_it_did_not_get_to_show() {
+        let mut shop = World::shop();
+        // All was signed; the connection broke after four leaves.
+        shop.world.logs[1].entries.truncate(4);
+        shop.world.terms.now = at(3600);
+        let origin = shop.world.logs[1].origin().to_string();
+        let report = shop.world.judge_with(|judge| {
+            judge.unreadable(SourceId(1), Some(&origin), "connection reset");
+        });
+        assert_eq!(
+            (report.exit, found(&report)),
+            (4, vec![(Class::Unreadable, Level::Unknown)]),
+            "{:#?}",
+            report.findings
+        );
+
+        // What it did show must still be what was signed.
+        let mut shop = World::shop_before_signing();
+        shop.world.sign_all();
+        shop.world.logs.iter_mut().for_each(|log| log.seal(at(60)));
+        shop.world.logs[1].entries.pop();
+        *shop.world.logs[1].entries[0].leaf.last_mut().unwrap() ^= 1;
+        let report = shop.world.judge_with(|judge| {
+            judge.unreadable(SourceId(1), Some(&origin), "connection reset");
+        });
+        assert_eq!(report.exit, 1);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use super::super::case::Case;
 use super::super::class::Class;
 use super::super::facts::Place;
-use super::super::text::{Records, Utc};
+use super::super::text::{Between, Records, Utc};
 use super::findings::{About, Findings, TAMPERED, UNJUDGED};
 
 /// A valid kept receipt of log X, and X has another leaf at that index, or X's largest signed checkpoint fetched does
@@ -34,12 +34,13 @@ pub(super) fn withheld(case: &Case<'_>, out: &mut Findings) {
         let is_held = held.into_iter().any(|edge| edge.first <= receipt.first_seq && receipt.next_seq <= edge.next);
         let rest = if is_held { "Another log has these records." } else { "No other log in the sources has them all." };
         let text = format!(
-            "{} gave a receipt at {} for {} of {} at leaf {}, and now {shows}: it removed what it had promised to keep \
+            "{} gave a receipt at {} for {} of {}, printed {}, at leaf {}, and now {shows}: it removed what it had promised to keep \
              (the receipt was kept by {}). {rest} Keep receipt and log as evidence.",
             case.log(*view),
             Utc(receipt.received_at),
             Records(receipt.first_seq, receipt.next_seq),
             case.who(receipt.chain),
+            Between(Some(receipt.first_time), Some(receipt.last_time)),
             receipt.index,
             receipt.kept_by,
         );
