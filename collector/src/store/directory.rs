@@ -160,16 +160,16 @@ impl Seen {
             check_version(files)?;
             return Ok(Self { complete: true });
         }
+        // A log whose `version` is gone is not made anew over its segments.
+        let segments = files.list(segment::DIR).unwrap_or_default();
+        if segments.iter().any(|name| segment::first_of(name).is_some()) {
+            return Err(broken(files, VERSION, "is missing although there are segments"));
+        }
         let ours = |name: &str| {
             BEFORE_VERSION.contains(&name.strip_suffix(TEMPORARY).unwrap_or(name)) || name == "version.tmp"
         };
         if let Some(name) = names.iter().find(|name| !ours(name)) {
             return Err(OpenError::Foreign { dir: files.name(), name: name.clone() });
-        }
-        // A log whose `version` is gone is not made anew over its segments.
-        let segments = files.list(segment::DIR).unwrap_or_default();
-        if !segments.is_empty() {
-            return Err(broken(files, VERSION, "is missing although there are segments"));
         }
         Ok(Self { complete: false })
     }

@@ -2,6 +2,10 @@
 //!
 //! `pod` makes what sidecars send, `log` drives a store and holds what it promised against what is there.
 
+mod faults;
 mod log;
+mod model;
 mod pod;
+mod real;
+mod refusals;
 mod start;

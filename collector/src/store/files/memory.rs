@@ -38,7 +38,7 @@ pub struct Fault {
 /// How the next process comes to find the directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Restart {
-    /// Only the process ended: the page cache lives on.
+    /// Only the process ended: what was not synced is there, and still is not synced.
     Process,
     /// The power went: nothing is left but what was synced.
     Power,
@@ -104,35 +104,9 @@ impl MemoryFiles {
     /// What the next process finds, without faults.
     pub fn restarted(&self, how: Restart) -> Self {
         let mut disk = self.disk().clone();
-        for node in &mut disk.nodes {
-            match how {
-                Restart::Process => {}
-                Restart::Power => node.live.clone_from(&node.durable),
-                Restart::PowerTorn(share) => {
-                    let synced = node.durable.len().min(node.live.len());
-                    let kept = (node.live.len() - synced) * usize::from(share) / 256;
-                    node.live.truncate(synced + kept);
-                }
-                Restart::PowerOutOfOrder => {
-                    let synced = node.durable.len().min(node.live.len());
-                    let half = synced + (node.live.len() - synced) / 2;
-                    node.live[synced..half].fill(0);
-                }
-            }
-            node.durable.clone_from(&node.live);
-        }
         if how != Restart::Process {
-            let durable = std::mem::take(&mut disk.durable);
-            // A name is lost with the directory above it; shorter paths come first.
-            let mut kept = BTreeMap::new();
-            for (path, node) in durable {
-                if path.is_empty() || kept.get(parent(&path)) == Some(&None) {
-                    kept.insert(path, node);
-                }
-            }
-            disk.live = kept;
+            disk.lose_power(how);
         }
-        disk.durable.clone_from(&disk.live);
         (disk.fault, disk.killed, disk.locked) = (None, false, false);
         disk.steps.clear();
         Self(Arc::new(Mutex::new(disk)))
@@ -207,6 +181,29 @@ enum Part {
 }
 
 impl Disk {
+    fn lose_power(&mut self, how: Restart) {
+        for node in &mut self.nodes {
+            let synced = node.durable.len().min(node.live.len());
+            let unsynced = node.live.len() - synced;
+            match how {
+                Restart::Process => {}
+                Restart::Power => node.live.clone_from(&node.durable),
+                Restart::PowerTorn(share) => node.live.truncate(synced + unsynced * usize::from(share) / 256),
+                Restart::PowerOutOfOrder => node.live[synced..synced + unsynced / 2].fill(0),
+            }
+            node.durable.clone_from(&node.live);
+        }
+        // A name is lost with the directory above it; shorter paths come first.
+        let mut kept = BTreeMap::new();
+        for (path, node) in std::mem::take(&mut self.durable) {
+            if path.is_empty() || kept.get(parent(&path)) == Some(&None) {
+                kept.insert(path, node);
+            }
+        }
+        self.live.clone_from(&kept);
+        self.durable = kept;
+    }
+
     fn file(&self, path: &str) -> io::Result<usize> {
         self.live.get(path).copied().flatten().ok_or_else(|| io::ErrorKind::NotFound.into())
     }

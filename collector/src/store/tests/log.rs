@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use indelible_chain::checkpoint::Checkpoint;
 use indelible_chain::digest::Digest;
 use indelible_chain::id::{LeafIndex, Time};
 use indelible_chain::leaf::Leaf;
-use indelible_chain::merkle::{MemoryHashes, leaf_hash, root_at};
+use indelible_chain::merkle::{HashSource as _, MemoryHashes, leaf_hash, root_at};
+use indelible_chain::note::Note;
 use indelible_chain::statement::Statement;
-use indelible_chain::tile::{BundleId, TileId, partial_tiles};
+use indelible_chain::tile::{BundleId, TileId, completed_by_growth, partial_tiles};
 
 use crate::clock::{Clock, ManualClock};
 use crate::store::append::{Append, AppendError, Appended};
@@ -113,9 +115,10 @@ impl Log {
 
     pub fn tick(&mut self) -> Result<bool, Fatal> {
         let now = self.clock.now();
-        let more = self.opened.as_mut().unwrap().tree.tick(now)?;
+        let more = self.opened.as_mut().unwrap().tree.tick(now);
+        // Also when the tick failed: what readers could see by then was seen.
         self.note_shown();
-        Ok(more)
+        more
     }
 
     fn note_shown(&mut self) {
@@ -154,16 +157,26 @@ impl Log {
         }
         assert!(frames.is_sorted_by_key(|frame| frame.leaf().received_at()));
         self.check_tiles(&frames, &hashes);
+        let size = self.opened().tree.shown().view().published.size;
+        let stored = self.files.contents();
+        for id in completed_by_growth(0, size) {
+            assert!(stored.contains_key(&id.path()), "a full tile under a checkpoint is not on disk");
+        }
         self.check_torn(&frames);
     }
 
-    fn check_tiles(&self, frames: &[Frame], hashes: &MemoryHashes) {
-        use indelible_chain::merkle::HashSource as _;
+    /// The size of the newest checkpoint on disk.
+    pub fn signed(&self) -> u64 {
+        let note = self.files.contents().get("checkpoint").map(|bytes| Note::parse(bytes).unwrap());
+        note.map_or(0, |note| Checkpoint::parse(note.text()).unwrap().size())
+    }
+
+    /// Every tile and bundle of the newest checkpoint is served, full and partial, exactly as wide as asked for.
+    pub fn check_tiles(&self, frames: &[Frame], hashes: &MemoryHashes) {
         let shared = &self.opened().shared;
         let shown = self.opened().tree.shown();
         let size = shown.view().published.size;
-        let full = indelible_chain::tile::completed_by_growth(0, size);
-        for id in full.chain(partial_tiles(size)) {
+        for id in completed_by_growth(0, size).chain(partial_tiles(size)) {
             for width in [1, id.width()] {
                 let id = TileId::new(id.level(), id.index(), width).unwrap();
                 let bytes = tree::tile(shared, &shown, id).unwrap().unwrap();
