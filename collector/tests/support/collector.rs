@@ -141,14 +141,17 @@ impl Collector {
         assert!(killed.success());
     }
 
-    /// Waits for the end, while connections of this process go on.
+    /// Waits for the end for at most 30 s, while connections of this process go on.
     pub async fn wait(&mut self) -> ExitStatus {
-        loop {
-            if let Some(status) = self.process.0.try_wait().unwrap() {
-                return status;
+        let waiting = async {
+            loop {
+                if let Some(status) = self.process.0.try_wait().unwrap() {
+                    return status;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(30), waiting).await.expect("it ends within 30 s")
     }
 
     /// Resident memory in bytes.
