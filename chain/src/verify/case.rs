@@ -349,6 +349,12 @@ fn container(genesis: &Genesis) -> ChainId {
     first.chain_id().expect("a genesis that was decoded is within the limits")
 }
 
+/// Whether a batch that begins a chain begins with the chain's own id.
+fn begins_right(batch: &BatchFact) -> bool {
+    let c = &batch.commitment;
+    c.first_seq > Seq::ZERO || c.prev_link == *c.chain.digest()
+}
+
 fn admission(facts: &Facts, batch: &BatchFact) -> Admission {
     let sessions = facts.of_session(batch.session);
     let (Some(session), Some(genesis)) = (&sessions.session, &facts.of_chain(batch.chain).genesis) else {
@@ -360,6 +366,8 @@ fn admission(facts: &Facts, batch: &BatchFact) -> Admission {
     match (batch.signed, &batch.body) {
         (Signed::No, _) => return if batch.is_flawed { Admission::BadBody } else { Admission::Forged },
         (Signed::KeyUnknown, _) => return Admission::Unknown,
+        // Known to hold with the body; without it this is all that can be said of a chain's beginning.
+        (Signed::Yes, _) if !begins_right(batch) => return Admission::Forged,
         (Signed::Yes, Body::Damaged(_)) => return Admission::BadBody,
         (Signed::Yes, Body::Contradicts(_)) if batch.is_flawed => return Admission::BadBody,
         (Signed::Yes, Body::Contradicts(_)) => return Admission::Forged,

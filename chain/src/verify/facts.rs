@@ -425,6 +425,16 @@ impl View {
         time.filter(|time| time.nanos() != i64::MIN)
     }
 
+    /// The time of the first leaf from `index` on that was shown and states one. The size of a log is the log's word, so
+    /// only what was shown is gone through.
+    pub(super) fn oldest_from(&self, index: u64) -> Option<Time> {
+        let times = self.runs.iter().flat_map(|run| {
+            let skipped = usize::try_from(index.saturating_sub(run.start)).unwrap_or(usize::MAX);
+            run.times.iter().skip(skipped).copied()
+        });
+        times.into_iter().find(|time| time.nanos() != i64::MIN)
+    }
+
     /// The hashes of all leaves that were shown.
     pub(super) fn hashes(&self) -> impl Iterator<Item = Digest> {
         self.runs.iter().flat_map(|run| run.hashes.iter().copied())

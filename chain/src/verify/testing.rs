@@ -380,6 +380,15 @@ impl World {
 
     /// Judges all logs, after `more` has told the judge something else.
     pub(super) fn judge_with(self, more: impl FnOnce(&mut Judge)) -> Report {
+        self.judge_and(more).0
+    }
+
+    /// Judges all logs and gives them back.
+    pub(super) fn judge_keeping(self) -> (Report, Vec<Log>) {
+        self.judge_and(|_| ())
+    }
+
+    fn judge_and(self, more: impl FnOnce(&mut Judge)) -> (Report, Vec<Log>) {
         let mut judge = Judge::new(self.terms);
         let (mut keys, mut preparer) = (Keys::default(), Preparer::new().unwrap());
         let mut views = Vec::new();
@@ -404,7 +413,8 @@ impl World {
                 judge.take_again(view, &frame, &mut preparer);
             }
         }
-        judge.report()
+        drop(views);
+        (judge.report(), self.logs)
     }
 }
 

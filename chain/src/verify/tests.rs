@@ -84,6 +84,52 @@ fn every_text_says_something_to_do_or_to_know_and_no_finding_is_told_twice() {
     assert!(report.findings.iter().all(|finding| finding.text.len() > 60 && finding.text.ends_with('.')));
 }
 
+#[test]
+fn numbers_that_only_a_liar_would_sign_end_in_findings_and_nowhere_else() {
+    // A log that claims 2^64 − 1 leaves and shows none of the last; heads at the end of all positions; times at the ends.
+    let mut shop = World::shop_before_signing();
+    let witness = crate::cosignature::Cosigner::new("w1".parse().unwrap(), &[99; 32]);
+    shop.world.ask_for(&witness);
+    for next in [u64::MAX, u64::MAX - 1, 1 << 62] {
+        let head = crate::id::Head { next_seq: seq(next), link: Digest::sha256(b"far") };
+        for time in [i64::MAX, i64::MIN, 0] {
+            let time = Time::from_nanos(time);
+            let beat = shop.sidecar.heartbeat(&[(shop.chain.id, head)], time);
+            shop.world.logs[0].heartbeats(&[beat], time);
+        }
+        let other = Chain::of(&shop.sidecar, "proxy", next);
+        shop.world.logs[1].heartbeats(&[shop.sidecar.heartbeat(&[(other.id, head)], at(40))], at(41));
+    }
+    shop.world.logs[0].sign();
+    let checkpoint = crate::checkpoint::Checkpoint::new(shop.world.logs[1].origin(), u64::MAX, Digest::sha256(b"root"));
+    let note = checkpoint.sign(&shop.world.logs[1].signer).unwrap().to_string().into_bytes();
+    shop.world.logs[1].notes = vec![("checkpoint".into(), note)];
+    for now in [i64::MAX, i64::MIN, 0] {
+        let mut again = World::of(2);
+        again.logs = std::mem::take(&mut shop.world.logs);
+        again.ask_for(&witness);
+        again.terms.now = Time::from_nanos(now);
+        let (report, logs) = again.judge_keeping();
+        assert_eq!(report.exit, 1);
+        shop.world.logs = logs;
+    }
+}
+
+#[test]
+fn a_chain_of_which_only_a_wrong_beginning_is_signed_is_forged_even_without_its_body() {
+    let mut shop = World::shop_before_signing();
+    let mut chain = Chain::of(&shop.sidecar, "proxy", 0);
+    chain.head.link = Digest::sha256(b"elsewhere");
+    let batch = chain.lines(&shop.sidecar, 3, at(34));
+    shop.world.logs[0].genesis(&chain, &shop.sidecar, at(33));
+    let index = shop.world.logs[0].batch(&batch, at(35));
+    let entry = &mut shop.world.logs[0].entries[usize::try_from(index.get()).unwrap()];
+    entry.codec = crate::stored::Codec::Withheld;
+    entry.body.clear();
+    shop.world.sign_all();
+    assert_eq!(found(&shop.world.judge()), [(Class::Forged, Level::Fail)]);
+}
+
 /// One step of an honest history.
 #[derive(Clone, Debug)]
 enum Step {

@@ -19,7 +19,7 @@ pub(super) fn forged(case: &Case<'_>, out: &mut Findings) {
         let why = match (&batch.signed, &batch.body) {
             (Signed::No, _) => "the signature is not by the session that it names",
             (_, Body::Contradicts(why)) => why,
-            (_, _) => "it does not hold",
+            (_, _) => "it does not begin with the chain's own id",
         };
         let c = &batch.commitment;
         let text = format!(

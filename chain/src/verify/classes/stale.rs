@@ -44,8 +44,7 @@ fn unwitnessed(case: &Case<'_>, view: ViewId, facts: &View, out: &mut Findings) 
         return;
     }
     let seen = facts.heads.iter().filter(|head| head.is_met).map(|head| head.size).max().unwrap_or(0);
-    let oldest = (seen..facts.size()).find_map(|index| facts.time(index));
-    let Some(oldest) = oldest else { return };
+    let Some(oldest) = facts.oldest_from(seen) else { return };
     let age = case.terms.now.since(oldest);
     let max = i64::try_from(case.terms.max_unwitnessed.as_nanos()).unwrap_or(i64::MAX);
     if age > max {

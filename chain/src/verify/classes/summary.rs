@@ -93,7 +93,8 @@ fn counts(case: &Case<'_>, chains: &[ChainNo]) -> Counts {
         batches: case.admissions.iter().filter(takes_part).count() as u64,
         duplicates: of(|joined| joined.repeated),
         bytes: case.facts.bytes,
-        pending: pending.map(|loss| loss.next.get() - loss.first.get()).sum(),
+        // What a heartbeat states may be any number.
+        pending: pending.fold(0, |sum: u64, loss| sum.saturating_add(loss.next.get() - loss.first.get())),
     }
 }
 
