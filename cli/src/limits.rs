@@ -7,6 +7,8 @@ use std::time::Duration;
 
 /// Largest signed checkpoint that is read.
 pub const MAX_CHECKPOINT_BYTES: usize = 64 * 1024;
+/// Largest `version` of a data directory.
+pub const MAX_VERSION_BYTES: usize = 1024;
 /// Most kept checkpoints of one data directory that are read; one a minute for two years are fewer.
 pub const MAX_KEPT_CHECKPOINTS: usize = 1 << 20;
 /// Most kept checkpoints that are fetched from one collector, newest first.

@@ -175,6 +175,7 @@ impl Opener {
         if directory.is_archive() {
             return Err(OpenError::Archive(name.to_owned()));
         }
+        directory.check_format().map_err(SourceError::from)?;
         Ok(Source::Directory(Box::new(directory)))
     }
 

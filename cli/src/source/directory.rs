@@ -1,7 +1,7 @@
 //! A collector's data directory, also a copy from a dead machine, also while a collector is running on it.
 //!
 //! It is only read: no lock is taken, nothing is written. `checkpoint`, `checkpoints/`, `segments/*.seg` and `tile/` are
-//! evidence; `vkey`, `.idx`, `key`, `version` and `torn/` are not looked at. The segments are scanned once to know which leaf
+//! evidence; `version` says whether this verifier can read them; `vkey`, `.idx`, `key` and `torn/` are not looked at. The segments are scanned once to know which leaf
 //! is where ([`super::layout`]), and read once to judge them.
 //!
 //! Checkpoints are read before segments: what a running collector adds meanwhile is beyond them and not judged.
@@ -24,8 +24,13 @@ use super::folder::{Folder, ReadError};
 use super::layout::{Place, Scan};
 use super::segment::SegmentReader;
 use super::{Found, NamedNote, OwnedFrame, SeeTile, TileFile};
-use crate::limits::{MAX_CHECKPOINT_BYTES, MAX_KEPT_CHECKPOINTS};
+use crate::limits::{MAX_CHECKPOINT_BYTES, MAX_KEPT_CHECKPOINTS, MAX_VERSION_BYTES};
 use crate::text::one_line;
+
+/// The file that says which format a directory has, a space, and which software made it.
+const VERSION: &str = "version";
+/// The format that is read here.
+const FORMAT: &str = "1";
 
 /// A data directory.
 #[derive(Debug)]
@@ -49,6 +54,22 @@ impl Directory {
     /// Opens the directory.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         Ok(Self { folder: Folder::open(path)?, claimed: None, segments: None, open: None })
+    }
+
+    /// Whether the directory is of the format that is read here: what cannot be read is not taken for damaged.
+    pub fn check_format(&self) -> Result<(), ReadError> {
+        let path = || self.folder.path().join(VERSION);
+        let text = match self.folder.read(VERSION, MAX_VERSION_BYTES) {
+            Err(e) if e.is_absence() => return Err(ReadError::NoFormat { path: path() }),
+            text => text?,
+        };
+        let text = String::from_utf8_lossy(&text);
+        let (found, _) = text.trim_end().split_once(' ').unwrap_or((text.trim_end(), ""));
+        if found == FORMAT {
+            return Ok(());
+        }
+        let found = one_line(&found.chars().take(20).collect::<String>());
+        Err(ReadError::Format { path: path(), found, read: FORMAT })
     }
 
     /// What a person knows it by.

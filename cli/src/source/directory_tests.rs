@@ -48,6 +48,17 @@ fn a_data_directory_shows_its_checkpoints_newest_first_and_every_leaf() {
 }
 
 #[test]
+fn a_directory_of_another_format_is_not_read() {
+    let log = log();
+    let check = || Directory::open(log.path()).unwrap().check_format();
+    assert!(matches!(check(), Err(ReadError::NoFormat { .. })));
+    for (text, is_read) in [("1 a/1\n", true), ("1", true), ("2 a/2\n", false), ("", false), ("1x\n", false)] {
+        fs::write(log.path().join("version"), text).unwrap();
+        assert_eq!(check().is_ok(), is_read, "{text:?}");
+    }
+}
+
+#[test]
 fn a_removed_frame_keeps_its_index_free_and_the_leaves_after_it_theirs() {
     let log = log();
     for n in 0..log.frames.len() {

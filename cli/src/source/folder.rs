@@ -34,6 +34,22 @@ pub enum ReadError {
         #[source]
         source: io::Error,
     },
+    /// Nothing says what the directory is.
+    #[error("{path}: not there; every data directory has it, with its format: name a data directory, whole")]
+    NoFormat {
+        /// What is missing.
+        path: PathBuf,
+    },
+    /// Another format.
+    #[error("{path}: the directory has format {found}, format {read} is read here: use the version that wrote it")]
+    Format {
+        /// What says so.
+        path: PathBuf,
+        /// The format that it says.
+        found: String,
+        /// The format that is read.
+        read: &'static str,
+    },
     /// A link, a pipe, a device.
     #[error("{path}: not a regular file; a data directory holds nothing else, links are not followed")]
     Special {

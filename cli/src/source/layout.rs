@@ -2,7 +2,8 @@
 //!
 //! A segment's name says the index of its first leaf, and the next one's how many it should have; frames say nothing.
 //! Where frames were removed without a trace, what follows would count as other leaves than it is. A mark says where it
-//! stood when it was written, so the first mark that stands earlier than that comes right after what was removed.
+//! stood when it was written, so the first mark that stands earlier than that comes right after what was removed, and
+//! one that stands later, after what was added.
 //! All of this only names leaves; whether they are those that the log signed is the judge's business.
 
 use indelible_chain::frame::SegmentFrame;
@@ -25,8 +26,8 @@ enum Piece {
     Leaf { offset: u64 },
     /// Bytes that are no intact frame.
     Damage { offset: u64, length: u64, is_leaf: bool, is_mark: bool, why: String },
-    /// A mark that stands `bytes` before where it stood.
-    Removed { offset: u64, bytes: u64 },
+    /// A mark, and how far before the place where it was written it stands now.
+    Mark { offset: u64, shift: i64 },
 }
 
 /// What to do with the bytes at an offset.
@@ -47,10 +48,11 @@ impl Scan {
     pub fn add(&mut self, step: &Step<'_>) {
         match step {
             Step::Leaf { offset, .. } => self.pieces.push(Piece::Leaf { offset: *offset }),
-            Step::Mark { offset, durable } if durable > offset => {
-                self.pieces.push(Piece::Removed { offset: *offset, bytes: durable - offset });
+            Step::Mark { offset, durable } => {
+                // Offsets beyond this are no file's; as a shift they are still not 0.
+                let place = |at: u64| i64::try_from(at).unwrap_or(i64::MAX);
+                self.pieces.push(Piece::Mark { offset: *offset, shift: place(*durable) - place(*offset) });
             }
-            Step::Mark { .. } => {}
             Step::Damage(Damage { offset, length, remains, why, .. }) => self.pieces.push(Piece::Damage {
                 offset: *offset,
                 length: *length,
@@ -66,7 +68,7 @@ impl Scan {
         let is_leaf = |piece: &&Piece| match piece {
             Piece::Leaf { .. } => true,
             Piece::Damage { is_mark, .. } => !is_mark,
-            Piece::Removed { .. } => false,
+            Piece::Mark { .. } => false,
         };
         self.pieces.iter().filter(is_leaf).count() as u64
     }
@@ -77,7 +79,7 @@ impl Scan {
         let mut holes = self.holes();
         let mut places = Vec::with_capacity(self.pieces.len());
         let mut index = first;
-        let mut removed = 0;
+        let mut shifted = 0;
         for (n, piece) in self.pieces.iter().enumerate() {
             match piece {
                 Piece::Leaf { offset } => {
@@ -93,10 +95,19 @@ impl Scan {
                     });
                     index += u64::from(!is_mark);
                 }
-                Piece::Removed { bytes, .. } if *bytes <= removed => {}
-                Piece::Removed { offset, bytes } => {
-                    let note = format!("{name}: {} bytes before offset {offset} were removed", bytes - removed);
-                    removed = *bytes;
+                Piece::Mark { shift, .. } if *shift == shifted => {}
+                Piece::Mark { offset, shift } if *shift < shifted => {
+                    let note = format!(
+                        "{name}: the mark at offset {offset} was written {} bytes before it; bytes were added, or it was \
+                         moved",
+                        shifted - shift
+                    );
+                    shifted = *shift;
+                    places.push(Place::Between { before: index, note });
+                }
+                Piece::Mark { offset, shift } => {
+                    let note = format!("{name}: {} bytes before offset {offset} were removed", shift - shifted);
+                    shifted = *shift;
                     if missing == 0 {
                         places.push(Place::Between { before: index, note });
                         continue;
@@ -117,14 +128,14 @@ impl Scan {
 
     /// The pieces before which bytes were removed.
     fn holes(&self) -> Vec<usize> {
-        let mut removed = 0;
+        let mut shifted = 0;
         let mut holes = Vec::new();
         for (n, piece) in self.pieces.iter().enumerate() {
-            if let Piece::Removed { bytes, .. } = piece
-                && *bytes > removed
-            {
-                holes.push(n);
-                removed = *bytes;
+            if let Piece::Mark { shift, .. } = piece {
+                if *shift > shifted {
+                    holes.push(n);
+                }
+                shifted = *shift;
             }
         }
         holes
@@ -147,21 +158,21 @@ mod tests {
     const BODY: Stored<'static> = Stored { codec: Codec::Plain, bytes: b"" };
 
     /// `l` a leaf, `m` a mark, `d` damage, `D` damage that was a leaf, `M` damage that was a mark; digits are bytes that
-    /// were removed in hundreds. Each piece is 10 bytes long.
+    /// were removed in hundreds, `+` a hundred that were added. Each piece is 10 bytes long.
     fn scan(text: &str) -> Scan {
-        let (mut scan, mut offset, mut removed) = (Scan::default(), 0, 0);
+        let (mut scan, mut offset, mut removed) = (Scan::default(), 1000, 0i64);
         for c in text.chars() {
             let damage = |remains| {
                 Step::Damage(Damage { offset, length: 10, at_end: false, remains, why: FrameError::Truncated })
             };
             let step = match c {
                 'l' => Step::Leaf { offset, leaf: b"", body: BODY },
-                'm' => Step::Mark { offset, durable: offset + removed },
+                'm' => Step::Mark { offset, durable: offset.checked_add_signed(removed).unwrap() },
                 'd' => damage(None),
                 'D' => damage(Some(SegmentFrame::Leaf { leaf: b"", body: BODY })),
                 'M' => damage(Some(SegmentFrame::Mark { durable: 0 })),
                 _ => {
-                    removed += 100;
+                    removed += if c == '+' { -100 } else { 100 };
                     continue;
                 }
             };
@@ -203,6 +214,13 @@ mod tests {
     #[test]
     fn removed_bytes_without_a_missing_leaf_are_named_between() {
         assert_eq!(placed("ml1ml", 0, 2), "0 -1 1");
+    }
+
+    #[test]
+    fn a_mark_that_stands_behind_its_place_tells_that_bytes_were_added() {
+        assert_eq!(placed("ml+mlml", 0, 3), "0 -1 1 2");
+        assert_eq!(placed("ml+m1mlml", 0, 3), "0 -1 -1 1 2", "a mark that was moved, and the next in its place");
+        assert_eq!(placed("ml1ml+ml", 0, 4), "0 1? 2 -3 3");
     }
 
     #[test]
