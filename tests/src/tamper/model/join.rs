@@ -58,13 +58,19 @@ pub(super) fn join(history: &History, policy: &Policy, views: &[View], is_unread
             chain.alive(head.time.min(*received));
         }
     }
+    let is_short = is_absent(history, policy, views, is_unreadable);
     let behind = views.iter().map(|view| view.newest).min().unwrap_or(i64::MAX);
     let is_pending = |shown: i64| history.now - shown < GRACE || shown > behind;
     let has_gap = chains.values().any(|chain| chain.first_missing().is_some_and(|shown| !is_pending(shown)));
-    let ages = chains.values().filter(|chain| !chain.is_closed).filter_map(|chain| chain.newest);
-    let logs = views.iter().filter(|view| !view.is_sealed).map(|view| view.newest);
-    let freshness = ages.chain(logs).map(|newest| grade(history.now - newest)).max().unwrap_or(Verdict::Pass);
-    let is_short = is_absent(history, policy, views, is_unreadable);
+    let is_elsewhere = is_unreadable || is_short;
+    let open = chains.values().filter(|chain| !chain.is_closed).filter_map(|chain| chain.newest);
+    let open = open.map(|newest| match grade(history.now - newest) {
+        // Its end may be in what was not read.
+        Verdict::Warn | Verdict::Fail if is_elsewhere => Verdict::Unknown,
+        grade => grade,
+    });
+    let logs = views.iter().filter(|view| !view.is_sealed).map(|view| grade(history.now - view.newest));
+    let freshness = open.chain(logs).max().unwrap_or(Verdict::Pass);
     let completeness = match (is_short, has_gap, is_unreadable) {
         (true, ..) | (false, true, false) => Verdict::Fail,
         (false, true, true) => Verdict::Unknown,

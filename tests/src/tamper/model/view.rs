@@ -41,8 +41,9 @@ const IN_BODY: &[&str] = &["bad-body", "forged"];
 
 /// Reads a directory.
 pub(super) fn read(image: &Image, policy: &Policy) -> Shown {
-    let version = image.get("version").and_then(|text| str::from_utf8(text).ok()?.split_whitespace().next());
-    if version != Some("1") {
+    // The format's number, a space, the software.
+    let version = image.get("version").and_then(|text| text.trim_ascii_end().split(|byte| *byte == b' ').next());
+    if version != Some(b"1") {
         return Shown::Unreadable;
     }
     let kept = image.below("checkpoints").filter(|(name, _)| name.bytes().all(|byte| byte.is_ascii_digit()));
@@ -79,10 +80,11 @@ fn leaves(image: &Image, size: usize) -> Option<Vec<Frame<'_>>> {
         let first =
             name.strip_suffix(".seg").filter(|first| first.len() == 20 && first.bytes().all(|b| b.is_ascii_digit()));
         let Some(first) = first else { continue };
-        if frames.len() == size {
+        let first = first.parse::<usize>().ok()?;
+        if first >= size {
             break;
         }
-        if first.parse::<usize>().ok()? != frames.len() {
+        if first != frames.len() {
             return None;
         }
         segment(bytes, size, &mut frames)?;
@@ -117,10 +119,9 @@ impl View {
 
     fn judge(&mut self, image: &Image, frames: &[Frame<'_>], checkpoints: &[(usize, Digest)]) {
         let hashes: Vec<_> = frames.iter().map(|(leaf, ..)| leaf_hash(leaf)).collect();
-        for (size, signed) in checkpoints {
-            if root(&hashes[..*size]) != *signed {
-                self.fault(&["bad-leaf", "bad-body", "forged", "rewritten"], Harm::Leaves);
-            }
+        if checkpoints.iter().any(|(size, signed)| root(&hashes[..*size]) != *signed) {
+            // Against leaves that are not those that were signed, no tile can be judged.
+            return self.fault(IN_LEAF, Harm::Leaves);
         }
         if !self.faults.iter().any(|fault| fault.harm == Harm::Leaves) {
             for frame in frames {
