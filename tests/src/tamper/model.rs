@@ -154,9 +154,9 @@ pub fn expect(history: &History, directories: &[Option<Image>]) -> Expected {
         }
     }
     if unreadable {
-        // What only that source could hold is unknown, and it is for the report to say on which axes.
-        for axis in ["integrity", "authenticity", "completeness"] {
-            worsen(axis, Verdict::Unknown);
+        // What only that source could hold is unknown, whatever the question.
+        for span in spans.values_mut() {
+            *span = Span { best: span.best.max(Verdict::Unknown), worst: span.worst.max(Verdict::Unknown) };
         }
     }
     let exit = match (is_sound, joined.completeness, unreadable, joined.freshness) {
