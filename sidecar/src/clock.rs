@@ -1,5 +1,6 @@
 //! The two facts about time that come from outside: what time it is, and which boot of the node this is.
 
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use indelible_chain::id::Time;
@@ -15,7 +16,10 @@ pub fn now() -> Time {
     Time::from_nanos(nanos)
 }
 
+/// Where the kernel says which boot of the node this is.
+pub const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
 /// The node's boot id: another one than the state names means that page caches were lost in between.
-pub fn boot_id() -> std::io::Result<String> {
-    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+pub fn boot_id(file: &Path) -> std::io::Result<String> {
+    Ok(std::fs::read_to_string(file)?.trim().to_owned())
 }

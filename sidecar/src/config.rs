@@ -14,6 +14,7 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Parser};
 
 use self::values::{duration, size};
+use crate::clock;
 use crate::forward::endpoint::Endpoint;
 use crate::session::Stated;
 
@@ -116,6 +117,10 @@ pub struct Config {
     /// Where to say what could not be delivered (in a pod: /dev/termination-log)
     #[arg(long, env = "INDELIBLE_TERMINATION_MESSAGE", value_name = "FILE")]
     pub termination_message: Option<PathBuf>,
+
+    /// Where the kernel says which boot this is; another file in tests, which cannot boot a node again
+    #[arg(long, env = "INDELIBLE_BOOT_ID_FILE", hide = true, default_value = clock::BOOT_ID)]
+    pub boot_id_file: PathBuf,
 
     /// Serve /metrics and /livez on this address, plain HTTP [default: off]
     #[arg(long, env = "INDELIBLE_METRICS", value_name = "ADDR")]

@@ -115,7 +115,7 @@ fn settings(config: &Config, identity: &Identity) -> anyhow::Result<Settings> {
         logs: config.logs.clone(),
         state: config.state.clone(),
         pod: identity.pod(&config.cluster_uid),
-        boot_id: clock::boot_id().context("the node's boot id cannot be read")?,
+        boot_id: clock::boot_id(&config.boot_id_file).context("the node's boot id cannot be read")?,
         excluded: config.excluded(),
         flush_interval: config.flush_interval,
         max_batch_bytes: usize::try_from(config.max_batch_bytes)?,

@@ -112,11 +112,11 @@ fn a_sidecar_that_lost_its_state_starts_a_chain_that_says_so() {
 
 #[test]
 fn after_a_reboot_of_the_node_a_new_chain_takes_over_where_the_last_one_was() {
-    let boot = |id: &str| vec![("INDELIBLE_BOOT_ID".to_owned(), id.to_owned())];
-    let options = SidecarOptions { env: boot("first"), ..SidecarOptions::default() };
-    let mut scene = Scene::new(2, &options);
+    let mut scene = Scene::new(2, &SidecarOptions::default());
     scene.sidecar.kill().unwrap();
-    scene.sidecar.set_env("INDELIBLE_BOOT_ID", "second");
+    let boot = scene.world.dir().join("boot-id");
+    std::fs::write(&boot, "another").unwrap();
+    scene.sidecar.set_env("INDELIBLE_BOOT_ID_FILE", boot.to_str().unwrap());
     scene.sidecar.restart().unwrap();
     scene.print(10);
     let answer = scene.end();
@@ -173,7 +173,9 @@ fn a_collector_that_is_gone_for_good_is_named_with_what_it_held() {
     scene.printer.print(10, 100).unwrap();
     scene.sidecar.terminate().unwrap();
     scene.world.collectors[0].terminate().unwrap();
-    let answer = scene.world.verify_sources(&[scene.world.collectors[0].data()], &[]).unwrap();
+    // An hour later nothing is pending any more.
+    let later = (jiff::Timestamp::now() + Duration::from_hours(1)).to_string();
+    let answer = scene.world.verify_sources(&[scene.world.collectors[0].data()], &["--now", &later]).unwrap();
     assert_eq!(answer.code, 2, "{}", answer.texts());
     assert_eq!(answer.verdicts["integrity"], "pass", "{}", answer.texts());
     assert!(answer.classes().contains(&"absent"), "{}", answer.texts());
