@@ -161,7 +161,8 @@ fn run(trace: &Trace, root: &Path, speed: Speed, stopped: &mpsc::Receiver<()>, s
 
 fn perform(action: &Action, root: &Path, open: &mut HashMap<Inode, File>) -> Result<()> {
     match action {
-        Action::MakeDir { path } => fs::create_dir(root.join(path)).with_context(|| format!("making {path}")),
+        // A pod's directory may be there already: its sidecar was started first.
+        Action::MakeDir { path } => fs::create_dir_all(root.join(path)).with_context(|| format!("making {path}")),
         Action::RemoveDir { path } => fs::remove_dir(root.join(path)).with_context(|| format!("removing {path}")),
         Action::Create { path, inode } => {
             let file = OpenOptions::new().append(true).create_new(true).open(root.join(path));
