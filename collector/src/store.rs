@@ -183,13 +183,14 @@ pub struct Published {
 
 /// An open log. Calls may come from any thread; those that may read from disk say so.
 ///
-/// Dropping it stops its threads without sealing the log, as a crash would.
+/// Dropping it ends its threads without sealing the log, as a crash would, and waits for what they are writing.
 #[derive(Debug)]
 pub struct Store {
     shared: Arc<Shared>,
     shown: Arc<Shown>,
     threads: Threads,
     options: Options,
+    /// Its lock is released last.
     _directory: Directory,
 }
 

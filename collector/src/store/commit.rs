@@ -85,7 +85,7 @@ pub fn open_segment(shared: &Shared, segment_bytes: u64, exists: bool) -> Result
     let mut file = shared.files.extend(&path).map_err(failed("open"))?;
     // Frames after the newest mark are good but may not be durable yet; the next mark will say that they are.
     file.sync_all().map_err(failed("sync"))?;
-    file.reserve(segment_bytes).map_err(failed("reserve space for"))?;
+    reserve(shared, &mut *file, segment_bytes).map_err(failed("reserve space for"))?;
     Ok(file)
 }
 
@@ -96,11 +96,22 @@ fn create_segment(shared: &Shared, first: LeafIndex, segment_bytes: u64) -> Resu
         move |e| shared.stop(Fatal::io(what, &path, &e))
     };
     let mut file = shared.files.create(&path).map_err(failed("create"))?;
-    // With its blocks set aside a full volume shows here, before anything in this segment is acknowledged.
-    file.reserve(segment_bytes).map_err(failed("reserve space for"))?;
+    reserve(shared, &mut *file, segment_bytes).map_err(failed("reserve space for"))?;
     shared.files.sync_dir(segment::DIR).map_err(failed("make the name durable of"))?;
     // Crash here: an empty segment, which the next start goes on with.
     Ok(file)
+}
+
+/// Sets a segment's blocks aside, so that a sync has less to write, where that leaves room for everything else: on a
+/// volume that is nearly full, tiles and checkpoints need it more.
+fn reserve(shared: &Shared, file: &mut dyn Grow, segment_bytes: u64) -> std::io::Result<()> {
+    if shared.files.free_bytes()? < 2 * segment_bytes {
+        return Ok(());
+    }
+    match file.reserve(segment_bytes) {
+        Err(error) if error.kind() == std::io::ErrorKind::StorageFull => Ok(()),
+        reserved => reserved,
+    }
 }
 
 impl Writer {

@@ -2,7 +2,8 @@
 //!
 //! Owns the readers that are handed out. Frames of a range are read from segments alone, one after the other: an
 //! index only says where to begin, so it can neither hide nor invent one. A reader holds one chunk of one segment in
-//! memory, whatever its range.
+//! memory, whatever its range. A damaged frame is given as it is where its length can be believed: who verifies names
+//! it, and what lies behind it can be read.
 
 use std::collections::VecDeque;
 use std::ops::{Bound, ControlFlow};
@@ -77,7 +78,7 @@ impl FrameReader {
                 };
                 if !at_leaf {
                     // The segment is over, as far as it was durable when it was entered.
-                    self.walker = Some(enter(&self.shared, *next, Depth::Frames)?);
+                    self.walker = Some(enter(&self.shared, *next, Depth::AsIs)?);
                 }
                 let index = *next;
                 *next = next.plus(1);
@@ -146,7 +147,7 @@ impl Batches {
             let Leaf::Batch { commitment, .. } = leaf else { continue };
             if commitment.chain == self.chain && commitment.first_seq < self.to && commitment.next_seq() > self.from {
                 let path = segment_path(self.first);
-                let walker = Walker::new(shared.open(&path)?, path, Depth::Frames, at.offset.into(), self.end);
+                let walker = Walker::new(shared.open(&path)?, path, Depth::AsIs, at.offset.into(), self.end);
                 return Ok(Some((self.first.plus(at.rel.into()), walker)));
             }
         }

@@ -19,7 +19,7 @@ use indelible_chain::note::Note;
 use indelible_chain::statement::Statement;
 use sha2::Digest as _;
 
-use super::directory::{CHECKPOINT, Directory, PREDECESSOR, TORN, broken, io_error};
+use super::directory::{CHECKPOINT, CHECKPOINTS, Directory, PREDECESSOR, TORN, broken, io_error};
 use super::error::{OpenError, ReadError};
 use super::files::{self, Files, ReadAt, TEMPORARY, parent, read_full};
 use super::index::sealed::{self, Header, SealedIndex};
@@ -27,6 +27,7 @@ use super::index::table::Table;
 use super::read::enter;
 use super::segment::{self, Depth, Walker, first_of, index_path, segment_path};
 use super::shared::{Sealed, Shared};
+use crate::failpoint::failpoint;
 use crate::limits;
 
 /// What the segments hold.
@@ -193,6 +194,12 @@ pub fn judge(directory: &Directory, survey: &Survey, signed: Option<&Signed>) ->
         None if index.get() < size => return Err(OpenError::Shorter { found: index.get(), signed: size }),
         Some(_) | None => {}
     }
+    let names = files.list(CHECKPOINTS).map_err(|e| io_error(files, "list `checkpoints`", e))?;
+    let kept = names.iter().filter_map(|name| name.parse().ok()).max().unwrap_or(0);
+    // One is kept only after `checkpoint` holds it.
+    if kept > size {
+        return Err(broken(files, CHECKPOINT, &format!("is older than `{CHECKPOINTS}/{kept}`")));
+    }
     // The first checkpoint is made before anything is acknowledged, so only a log without a session has none.
     let spoken = survey.sealed.is_empty() && survey.table.sessions.is_empty() && survey.table.chains.is_empty();
     if signed.is_none() && !spoken {
@@ -241,10 +248,12 @@ pub fn set_aside(directory: &Directory, survey: &Survey) -> Result<(), OpenError
     let file = files.open(&path).map_err(|e| ReadError::io(&path, e))?;
     // Crash before this copy is durable: the tail is still in the segment, and is copied again.
     copy_tail(files, &*file, survey).map_err(|e| io_error(files, "set a torn tail aside", e))?;
+    failpoint("recover-copied");
     // Crash here: the tail is in both places; the copy is found to be the same and taken as it is.
     let mut segment = files.extend(&path).map_err(|e| io_error(files, "open a segment", e))?;
     segment.cut(survey.good).map_err(|e| io_error(files, "cut a torn tail off", e))?;
     segment.sync_all().map_err(|e| io_error(files, "sync a segment", e))?;
+    failpoint("recover-cut");
     // Crash here: the log does not say so yet; `unsaid` finds the copy without its statement.
     Ok(())
 }

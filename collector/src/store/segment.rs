@@ -38,6 +38,8 @@ pub fn first_of(name: &str) -> Option<LeafIndex> {
 pub enum Depth {
     /// Everything; checksums are checked.
     Frames,
+    /// Everything as it is: a frame whose checksum does not match is given nevertheless, for a verifier to name.
+    AsIs,
     /// Only the leaves; bodies are skipped, and checksums, which cover them too, are not checked.
     Leaves,
 }
@@ -112,7 +114,7 @@ impl Walker {
             return Ok(None);
         }
         let length = match self.depth {
-            Depth::Frames => self.whole_length()?,
+            Depth::Frames | Depth::AsIs => self.whole_length()?,
             Depth::Leaves => self.leaf_end()?,
         };
         let offset = self.offset;
@@ -124,6 +126,10 @@ impl Walker {
         let bytes = &self.buffer[start..start + length];
         let frame = match self.depth {
             Depth::Frames => SegmentFrame::decode(bytes).map(|(frame, _)| frame),
+            Depth::AsIs => SegmentFrame::decode(bytes).map(|(frame, _)| frame).or_else(|error| match error {
+                FrameError::Checksum { .. } => SegmentFrame::decode_damaged(bytes).ok_or(error),
+                error => Err(error),
+            }),
             Depth::Leaves => leaf_only(bytes),
         };
         match frame {
@@ -182,7 +188,7 @@ impl Walker {
         self.buffer.drain(..self.at.min(self.buffer.len()));
         self.at = 0;
         let chunk = match self.depth {
-            Depth::Frames => limits::READ_CHUNK_BYTES,
+            Depth::Frames | Depth::AsIs => limits::READ_CHUNK_BYTES,
             Depth::Leaves => limits::READ_LEAF_BYTES,
         };
         let rest = usize::try_from(self.end - self.offset).unwrap_or(usize::MAX);

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use indelible_chain::statement::{SealReason, Statement};
@@ -52,8 +52,26 @@ struct Queue {
 pub struct Threads {
     shared: Arc<Shared>,
     queue: Arc<Queue>,
+    /// `None` only while the threads are being ended.
+    senders: Option<Senders>,
+    handles: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Senders {
     writer: SyncSender<ToWriter>,
     tree: mpsc::Sender<Finish>,
+}
+
+impl Drop for Threads {
+    /// Waits until neither thread writes any more: only then may the directory's lock be released.
+    fn drop(&mut self) {
+        self.senders = None;
+        for handle in self.handles.drain(..) {
+            // A panic was told by its `Alarm`.
+            let _ = handle.join();
+        }
+    }
 }
 
 /// Says that the store has stopped if a thread ends by a panic.
@@ -81,15 +99,17 @@ impl Threads {
         let (to_tree, finish) = mpsc::channel();
         let alarm = || Alarm(shared.clone());
         let (writer_alarm, tree_alarm, writer_queue) = (alarm(), alarm(), queue.clone());
-        thread::Builder::new().name("writer".into()).spawn(move || {
+        let senders = Some(Senders { writer: to_writer, tree: to_tree });
+        let mut threads = Self { shared: shared.clone(), queue, senders, handles: Vec::new() };
+        threads.handles.push(thread::Builder::new().name("writer".into()).spawn(move || {
             let _alarm = writer_alarm;
             write(writer, &requests, &writer_queue);
-        })?;
-        thread::Builder::new().name("tree".into()).spawn(move || {
+        })?);
+        threads.handles.push(thread::Builder::new().name("tree".into()).spawn(move || {
             let _alarm = tree_alarm;
             grow(tree, &finish, &*clock, interval);
-        })?;
-        Ok(Self { shared: shared.clone(), queue, writer: to_writer, tree: to_tree })
+        })?);
+        Ok(threads)
     }
 
     /// Hands an item to the writer and waits for its answer.
@@ -100,10 +120,11 @@ impl Threads {
         if self.is_sealing() {
             return Err(AppendError::Sealed);
         }
+        let Some(senders) = &self.senders else { return Err(self.ended()) };
         let weight = item.weight();
         let (answer, answered) = oneshot::channel();
         self.queue.enter(weight)?;
-        if let Err(error) = self.writer.try_send(ToWriter::Append(Box::new(Request { item, weight, answer }))) {
+        if let Err(error) = senders.writer.try_send(ToWriter::Append(Box::new(Request { item, weight, answer }))) {
             self.queue.leave(weight);
             return Err(match error {
                 TrySendError::Full(_) => AppendError::Busy,
@@ -132,10 +153,11 @@ impl Threads {
     pub async fn seal(&self, reason: SealReason) -> Result<(), Fatal> {
         let ended = || self.shared.stopped().unwrap_or_else(|| Fatal::new("the log was sealed before"));
         self.queue.sealing.store(true, Ordering::Release);
+        let senders = self.senders.as_ref().ok_or_else(ended)?;
         let (said, saying) = oneshot::channel();
         let mut message = ToWriter::Seal(reason, said);
         // The queue may be full of what is to be answered first.
-        while let Err(error) = self.writer.try_send(message) {
+        while let Err(error) = senders.writer.try_send(message) {
             message = match error {
                 TrySendError::Full(message) => message,
                 TrySendError::Disconnected(_) => return Err(ended()),
@@ -144,7 +166,7 @@ impl Threads {
         }
         saying.await.unwrap_or_else(|_| Err(ended()))?;
         let (done, finished) = oneshot::channel();
-        self.tree.send(Finish(done)).map_err(|_| ended())?;
+        senders.tree.send(Finish(done)).map_err(|_| ended())?;
         finished.await.unwrap_or_else(|_| Err(ended()))
     }
 }

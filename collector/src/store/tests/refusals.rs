@@ -166,6 +166,12 @@ fn missing_pieces_are_named_and_nothing_is_made_in_their_place() {
     }
     let error = refused(&log, |files| files.tamper("key", |key| key[5] ^= 1));
     assert!(matches!(error, OpenError::Broken { ref name, .. } if name == "vkey"), "{error}");
+    // An older checkpoint, put back.
+    let mut older = Log { files: log.files.restarted(Restart::Power), ..Log::closed(log.options.clone()) };
+    let first = log.files.contents()["checkpoint"].clone();
+    older.open().unwrap();
+    let error = refused(&older, |files| files.tamper("checkpoint", |note| note.clone_from(&first)));
+    assert!(matches!(error, OpenError::Broken { ref name, .. } if name == "checkpoint"), "{error}");
     let error = refused(&log, |files| files.tamper("checkpoint", |note| note[20] ^= 1));
     assert!(matches!(error, OpenError::Broken { ref name, .. } if name == "checkpoint"), "{error}");
 }

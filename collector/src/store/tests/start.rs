@@ -315,3 +315,19 @@ fn hundreds_of_leaves_make_tiles_and_bundles_that_survive() {
     let hashes = frames.iter().map(|frame| indelible_chain::merkle::leaf_hash(&frame.leaf)).collect();
     log.check_tiles(&frames, &hashes);
 }
+
+#[test]
+fn a_frame_that_was_damaged_while_the_log_runs_is_given_as_it_is_and_so_is_what_lies_behind_it() {
+    let mut log = Log::new(crate::store::Options { segment_bytes: 1 << 20, ..options() });
+    let pod = Pod::new(1, 0);
+    log.commit(vec![pod.session_item(), pod.genesis_item(), pod.batch(0, 2).item(), pod.batch(2, 2).item()]).unwrap();
+    let before = log.frames();
+    let path = "segments/00000000000000000000.seg";
+    let body = &before[3].body;
+    let at = log.files.contents()[path].windows(body.len()).position(|bytes| bytes == body).unwrap();
+    log.files.tamper(path, |bytes| bytes[at + 20] ^= 1);
+    let after = log.frames();
+    assert_eq!((after.len(), &after[..3], &after[4]), (before.len(), &before[..3], &before[4]));
+    assert_eq!(after[3].leaf, before[3].leaf);
+    assert_ne!(after[3].body, before[3].body);
+}
