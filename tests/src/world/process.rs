@@ -94,8 +94,18 @@ impl Process {
         }
     }
 
+    /// Whether it would catch SIGTERM: just after its start it would not, and would die of it.
+    fn catches_term(&self) -> Result<bool> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).context("no SigCgt in its status")?;
+        Ok(u64::from_str_radix(mask.trim(), 16)? >> (Signal::TERM.as_raw() - 1) & 1 == 1)
+    }
+
     /// SIGTERM, and waits until it has ended with exit code 0.
     pub fn terminate(&mut self, bound: Duration) -> Result<()> {
+        super::eventually("it catches SIGTERM", bound, || {
+            Ok((self.ended()?.is_some() || self.catches_term()?).then_some(()))
+        })?;
         self.signal(Signal::TERM)?;
         let status = self.wait(bound)?;
         if !status.success() {
