@@ -106,8 +106,11 @@ impl Run {
     fn strike(&mut self, victim: Victim) -> Result<()> {
         match victim {
             Victim::Sidecar(n) => {
+                // A sidecar ends with its pod: one whose pod was deleted is not started again, so it is not killed.
                 let count = self.sidecars.len();
-                let sidecar = &mut self.sidecars[n % count];
+                let is_there = |n: &usize| self.world.logs().join(&self.trace.pods()[*n].directory).is_dir();
+                let n = (n..n + count).map(|n| n % count).find(is_there).context("all pods were deleted")?;
+                let sidecar = &mut self.sidecars[n];
                 sidecar.kill()?;
                 sidecar.restart()
             }
