@@ -4,6 +4,8 @@
 //! is synchronous, does a bounded amount a call, and never blocks on the network.
 
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
 mod rig;
 #[cfg(test)]
 mod tests;

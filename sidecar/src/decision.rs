@@ -9,7 +9,7 @@ use indelible_chain::genesis::Genesis;
 use indelible_chain::id::{ChainId, Head, Seq, Time};
 use indelible_chain::record::{Flags, Record, Source};
 
-use crate::files::FileId;
+use crate::files::{FileId, Place};
 
 /// Where reading of a file ends.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -63,6 +63,8 @@ pub struct Late {
     pub file: FileId,
     /// The file's bytes up to here are in this record or earlier ones; where it begins, if its line goes on.
     pub to: u64,
+    /// How far reading had come: bytes before it must be there for the record to be said again.
+    pub place: Place,
     /// As in the record.
     pub time: Time,
     /// As in the record.

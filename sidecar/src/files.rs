@@ -161,6 +161,11 @@ pub struct Row {
 }
 
 impl Row {
+    /// Whether its first bytes tell it from every other file: there are enough, or a time is among them.
+    pub fn is_certain(&self) -> bool {
+        usize::from(self.identity.len) == IDENTITY_BYTES || self.first_time.is_some()
+    }
+
     /// Whether it has its restart's live name.
     pub fn has_live_name(&self) -> bool {
         self.base == FileName::live(self.restart)
@@ -312,16 +317,17 @@ pub fn listing_order(a: &NewFile, b: &NewFile) -> std::cmp::Ordering {
     key(a).cmp(&key(b)).then_with(|| a.base.cmp(&b.base))
 }
 
-/// The first restart of which every file is missing between those that were known and a new one.
+/// The first restart of which every file is missing between those that were known and a new one. `known`: the newest
+/// that was known; before any was, a container begins with restart 0.
 pub fn hole(known: Option<u32>, new: &[NewFile]) -> Option<u32> {
-    let mut last = known?;
-    let mut restarts: Vec<u32> = new.iter().map(|file| file.restart).filter(|r| *r > last).collect();
+    let mut next = known.map_or(0, |known| u64::from(known) + 1);
+    let mut restarts: Vec<u32> = new.iter().map(|file| file.restart).filter(|r| u64::from(*r) >= next).collect();
     restarts.sort_unstable();
     for restart in restarts {
-        if restart > last + 1 {
-            return Some(last + 1);
+        if u64::from(restart) > next {
+            return u32::try_from(next).ok();
         }
-        last = restart;
+        next = u64::from(restart) + 1;
     }
     None
 }

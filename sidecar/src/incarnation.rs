@@ -45,11 +45,11 @@ pub enum Trust {
 
 /// What the first listing showed beside the files that the state knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Restarts {
-    /// New restarts follow the known ones without a hole.
+pub enum Beside {
+    /// Nothing, or files that follow the known ones without a hole.
     Follow,
-    /// Every file of a restart between known and new ones is gone.
-    Missing,
+    /// Files that may be missing between the known ones and those.
+    Hole,
 }
 
 /// Whether this run goes on with the chain: `None`, or why not.
@@ -57,10 +57,10 @@ pub fn judge(
     state: &State,
     trust: Trust,
     boot_id: &str,
-    restarts: Restarts,
+    beside: Beside,
     readable: impl Fn(FileId) -> Readable,
 ) -> Option<ResumeReason> {
-    let there = restarts == Restarts::Follow && bytes_are_there(state, readable);
+    let there = beside == Beside::Follow && bytes_are_there(state, readable);
     match (state.cursor.place, there, trust) {
         (Place::End, _, _) => Some(ResumeReason::AfterEnd),
         (_, false, _) => Some(ResumeReason::FileGone),
@@ -68,6 +68,17 @@ pub fn judge(
         (_, true, Trust::Damaged) => Some(ResumeReason::StateLost),
         (_, true, Trust::Whole) => None,
     }
+}
+
+/// Whether a file of this restart is there that reading was in, or was to come to. Then nothing can be missing behind it:
+/// of a restart the oldest files are removed first.
+pub fn is_anchored(state: &State, restart: u32, readable: impl Fn(FileId) -> Readable) -> bool {
+    let from = match state.cursor.place {
+        Place::Start | Place::End => 0,
+        Place::In(Position { file, .. }) | Place::After(file) => state.table.index(file).unwrap_or(0),
+    };
+    let rows = state.table.rows()[from..].iter();
+    rows.filter(|row| row.restart == restart).any(|row| readable(row.id) != Readable::Gone)
 }
 
 /// Whether every byte from the cursor on can still be read, and at least as many as were read.
@@ -97,6 +108,10 @@ pub fn next_genesis(last: &Genesis, now: Time) -> Genesis {
 }
 
 /// The state of the chain that takes over from `old`. Fails only if the genesis cannot be encoded.
+///
+/// A chain of whose records none but the first may have been seen, which says why it took over, is not replaced but
+/// begun again: otherwise what it said might never be heard, and the chain before it never be closed. What is missing
+/// then is a gap.
 pub fn take_over(
     old: &State,
     reason: ResumeReason,
@@ -104,18 +119,28 @@ pub fn take_over(
     now: Time,
     readable: impl Fn(FileId) -> Readable,
 ) -> Result<State, indelible_chain::bytes::DecodeError> {
-    let from = Some((old.origin.genesis.chain_id()?, old.cursor.head));
-    let rejected_at = if reason == ResumeReason::Rejected { Some(now) } else { old.origin.rejected_at };
-    let origin = Origin {
-        genesis: next_genesis(&old.origin.genesis, now),
-        boot_id: boot_id.into(),
-        resumed: Some(Resumed { reason, from }),
-        rejected_at,
+    let (origin, missing) = if is_unheard(old) && reason != ResumeReason::Rejected {
+        (Origin { boot_id: boot_id.into(), ..old.origin.clone() }, Missing::Gap)
+    } else {
+        let is_there = |at: Position| old.table.index(at.file).is_some() && readable(at.file).holds(at.offset + 1);
+        // What was open at the cursor is in no record yet: where it cannot be read again, bytes are missing.
+        let open_is_gone = old.cursor.lines.open_positions().any(|at| !is_there(at));
+        let reason = if open_is_gone && reason != ResumeReason::StateLost { ResumeReason::FileGone } else { reason };
+        let declares = matches!(reason, ResumeReason::FileGone | ResumeReason::StateLost);
+        let rejected_at = if reason == ResumeReason::Rejected { Some(now) } else { old.origin.rejected_at };
+        let from = Some((old.origin.genesis.chain_id()?, old.cursor.head));
+        let origin = Origin {
+            genesis: next_genesis(&old.origin.genesis, now),
+            boot_id: boot_id.into(),
+            resumed: Some(Resumed { reason, from }),
+            rejected_at,
+        };
+        (origin, if declares { Missing::Declared } else { Missing::Gap })
     };
     let mut state = State::new(origin)?;
     let place = beginning(old, &readable);
     state.table = old.table.clone();
-    reopen(&mut state.table, place, reason, now, readable);
+    reopen(&mut state.table, place, missing, now, readable);
     state.cursor = Cursor { head: state.cursor.head, place, lines: lines::State::default() };
     // LATE records that were not receipted are said again, right after `resumed`; those of files that are read again
     // are lines like any other there.
@@ -123,20 +148,42 @@ pub fn take_over(
     for late in &old.lates {
         if state.table.index(late.file).is_some_and(|index| index < reread) {
             let seq = Seq::new(1 + state.lates.len() as u64);
-            state.lates.push_back(crate::decision::Late { seq, ..late.clone() });
+            // Where reading begins now, they are the first that is said.
+            state.lates.push_back(crate::decision::Late { seq, place, ..late.clone() });
         }
     }
     Ok(state)
 }
 
-/// Where the next chain begins: at the cursor's line, or at the first part of the earliest line that is open there,
-/// where those bytes can still be read.
+/// What says that a file's bytes are missing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Missing {
+    /// The chain's record 0.
+    Declared,
+    /// A gap where they would be.
+    Gap,
+}
+
+/// Whether of a chain that took over nothing but its record 0 may have been seen, and that is not receipted.
+pub fn is_unheard(state: &State) -> bool {
+    state.origin.resumed.is_some() && state.cursor.head.next_seq == Seq::ZERO && state.reach.next_seq <= Seq::new(1)
+}
+
+/// Where the next chain begins: at the cursor's line, or at the first part of the earliest line that is open there; where
+/// that cannot be read any more, at the next file behind it that can, in which other parts may be.
 fn beginning(old: &State, readable: &impl Fn(FileId) -> Readable) -> Place {
     let table = &old.table;
     let mut place = at_cursor(old, readable);
     for open in old.cursor.lines.open_positions() {
-        let first = Place::In(open);
-        if readable(open.file).holds(open.offset + 1) && table.is_behind(place, first) {
+        let Some(index) = table.index(open.file) else { continue };
+        let first = if readable(open.file).holds(open.offset + 1) {
+            Place::In(open)
+        } else {
+            let gone = |row: &&Row| readable(row.id) == Readable::Gone;
+            let last_gone = table.rows()[index..].iter().take_while(gone).last();
+            last_gone.map_or(place, |row| Place::After(row.id))
+        };
+        if table.is_behind(place, first) {
             place = first;
         }
     }
@@ -159,17 +206,16 @@ fn at_cursor(old: &State, readable: &impl Fn(FileId) -> Readable) -> Place {
         Place::End => after(old.table.rows().iter().rfind(|row| row.end.is_some())),
         Place::After(file) => after(old.table.get(file)),
         Place::In(Position { file, offset }) => match readable(file) {
-            Readable::Gone => Place::After(file),
             Readable::Bytes(size) => Place::In(Position { file, offset: offset.min(size) }),
-            Readable::Unknown => Place::In(Position { file, offset }),
+            // If it is gone, `reopen` ends it there.
+            Readable::Gone | Readable::Unknown => Place::In(Position { file, offset }),
         },
     }
 }
 
 /// Files from `place` on are read afresh: where the old chain left them is nothing to the new one. What was given up
 /// stays given up. A file that is gone is passed over: `resumed` declares it where its reason says so, else a gap does.
-fn reopen(table: &mut Table, place: Place, reason: ResumeReason, now: Time, readable: impl Fn(FileId) -> Readable) {
-    let declared = matches!(reason, ResumeReason::FileGone | ResumeReason::StateLost);
+fn reopen(table: &mut Table, place: Place, missing: Missing, now: Time, readable: impl Fn(FileId) -> Readable) {
     let first = table.reading(place).unwrap_or(usize::MAX);
     for row in table.iter_mut().skip(first) {
         let from = match place {
@@ -184,7 +230,7 @@ fn reopen(table: &mut Table, place: Place, reason: ResumeReason, now: Time, read
             }
             Some(FileEnd::GivenUp(gap)) => Some(FileEnd::GivenUp(gap)),
             Some(FileEnd::Left { offset }) if gone && offset <= from => Some(FileEnd::Left { offset }),
-            Some(FileEnd::Left { .. }) | None if gone && declared => Some(FileEnd::Left { offset: from }),
+            Some(FileEnd::Left { .. }) | None if gone && missing == Missing::Declared => Some(FileEnd::Left { offset: from }),
             Some(FileEnd::Left { .. }) | None if gone => {
                 let (file, reason) = (row.base.clone(), GapReason::Unreadable);
                 Some(FileEnd::GivenUp(GivenUp { offset: from, bytes: None, reason, file, time: now }))

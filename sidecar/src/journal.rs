@@ -81,13 +81,18 @@ impl State {
             },
             Entry::Files(table) => self.table = table,
             Entry::Cursor(cursor) => self.move_cursor(cursor),
-            Entry::Reach(reach) => {
-                if reach.next_seq >= self.reach.next_seq {
-                    self.reach = reach;
-                }
+            Entry::Reach(reach) => self.extend_reach(reach),
+            Entry::Late(late) => {
+                self.extend_reach(Reach { next_seq: late.seq.plus(1), place: late.place });
+                self.lates.push_back(late);
             }
-            Entry::Late(late) => self.lates.push_back(late),
             Entry::End(end) => self.end = Some(end),
+        }
+    }
+
+    fn extend_reach(&mut self, reach: Reach) {
+        if reach.next_seq >= self.reach.next_seq {
+            self.reach = reach;
         }
     }
 
@@ -130,6 +135,7 @@ impl State {
         };
         let ordered = |seqs: &[Seq]| seqs.windows(2).all(|pair| pair[0] < pair[1]);
         known(self.cursor.place)
+            && self.lates.iter().all(|late| known(late.place))
             && known(self.reach.place)
             && opened(&self.cursor.lines)
             && ordered(&self.lates.iter().map(|late| late.seq).collect::<Vec<_>>())

@@ -31,7 +31,7 @@ pub const MAX_LATE_LINE: usize = 1 << 20;
 /// Collectors have this long to say whether they know a chain (format 1.2).
 pub const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 /// A chain is replaced because it was rejected at most once in this time (format 1.2).
-pub const REJECTED_INTERVAL: Duration = Duration::from_secs(3600);
+pub const REJECTED_INTERVAL: Duration = Duration::from_hours(1);
 /// While this many batches of a chain are not receipted, further ones are sealed when they are full, not by time.
 pub const MAX_SMALL_BATCHES: usize = 64;
 /// Cursors that wait for receipts, a chain; more are thinned out, which only makes the cursor move in larger steps.

@@ -23,7 +23,7 @@ use indelible_chain::id::{ChainId, Head, Time};
 
 use crate::capture::{Output, Stats};
 use crate::files::{FileId, Place, Position};
-use crate::incarnation::{Readable, Restarts};
+use crate::incarnation::{Beside, Readable, is_unheard};
 use crate::journal::{Cursor, Journal, JournalError, Store};
 use crate::limits::{MAX_UNRECEIPTED_CHAIN, POLL_INTERVAL};
 use crate::lines::Assembler;
@@ -102,7 +102,9 @@ pub struct Tail {
     /// Files that the last listing showed.
     named: BTreeSet<FileId>,
     first: Option<First>,
-    restarts: Restarts,
+    beside: Beside,
+    /// Files that this run knows again by hints alone.
+    hinted: BTreeSet<FileId>,
     place: Place,
     long: Option<Long>,
     lines: Assembler,
@@ -157,7 +159,7 @@ impl Tail {
     pub fn receipted(&mut self, head: Head) -> bool {
         let Some(chain) = &mut self.chain else { return false };
         chain.receipted(head);
-        self.turn == Turn::Blocked || self.place == Place::End
+        self.turn == Turn::Blocked || self.place == Place::End || is_unheard(self.journal.state())
     }
 
     /// Bytes handed out or being built that are not receipted.
@@ -170,7 +172,8 @@ impl Tail {
         if self.look == Look::Due {
             self.discover(e);
         }
-        if self.retry_at.is_some_and(|at| (0..POLL_INTERVAL_NANOS).contains(&at.since(e.now))) {
+        // Further ahead than it can be: the clock was set back, and waiting for it would hold everything.
+        if self.retry_at.is_some_and(|at| (1..=POLL_INTERVAL_NANOS).contains(&at.since(e.now))) {
             return;
         }
         self.retry_at = None;
@@ -205,22 +208,23 @@ impl Tail {
         [more, flush].into_iter().flatten().min().max(self.retry_at)
     }
 
-    /// Whether new decisions may be made: the chain is open and nothing that an earlier run may have handed out, or
-    /// that is decided, is still to be repeated.
-    fn decides(&self) -> bool {
+    /// Whether something that an earlier run may have handed out, or that is decided, is still to be repeated.
+    fn repeats(&self) -> bool {
         let state = self.journal.state();
-        let head = self.chain.as_ref().map(|chain| chain.head().next_seq);
-        self.stage == Stage::Open
-            && state.end.is_none()
-            && head.is_some_and(|next| {
-                next >= state.reach.next_seq && state.lates.back().is_none_or(|late| late.seq < next)
-            })
+        self.chain.as_ref().is_some_and(|chain| {
+            let next = chain.head().next_seq;
+            next < state.reach.next_seq || state.lates.back().is_some_and(|late| late.seq >= next)
+        })
+    }
+
+    /// Whether new decisions may be made: the chain is open and nothing is to be repeated.
+    fn decides(&self) -> bool {
+        self.stage == Stage::Open && self.journal.state().end.is_none() && !self.repeats()
     }
 
     /// Whether receipts must come before more is read. What an earlier run handed out is repeated without asking.
     fn is_blocked(&self, e: &Edges<'_>) -> bool {
-        let repeating = self.chain.as_ref().is_some_and(|c| c.head().next_seq < self.journal.state().reach.next_seq);
-        !repeating && self.unreceipted() >= e.room.min(MAX_UNRECEIPTED_CHAIN)
+        !self.repeats() && self.unreceipted() >= e.room.min(MAX_UNRECEIPTED_CHAIN)
     }
 
     fn readable(&self, file: FileId) -> Readable {

@@ -6,7 +6,7 @@
 //!   2 files     u64 next_id ‖ u32 n ‖ n × row
 //!   3 cursor    head ‖ place ‖ option(u32 started) ‖ option(i64 last_time) ‖ 2 × option(i64 time ‖ position ‖ lp32 bytes)
 //!   4 reach     u64 next_seq ‖ place
-//!   5 late      u64 seq ‖ u64 file ‖ u64 to ‖ record as in a canonical body
+//!   5 late      u64 seq ‖ u64 file ‖ u64 to ‖ place ‖ record as in a canonical body
 //!   6 end       i64 time
 //! ```
 //!
@@ -119,6 +119,7 @@ impl Entry {
                 for n in [late.seq.get(), late.file.get(), late.to] {
                     out.put(&n.to_be_bytes());
                 }
+                put_place(out, late.place);
                 late.record().encode_into(out);
             }
             Self::End(End { time }) => {
@@ -142,8 +143,9 @@ impl Entry {
             4 => Self::Reach(Reach { next_seq: Seq::new(r.u64("reach next_seq")?), place: place(r)? }),
             5 => {
                 let (seq, file, to) = (Seq::new(r.u64("late seq")?), file_id(r)?, r.u64("late to")?);
+                let place = place(r)?;
                 let Record { time, source, flags, payload } = Record::decode_from(r)?;
-                Self::Late(Late { seq, file, to, time, source, flags, payload: payload.into() })
+                Self::Late(Late { seq, file, to, place, time, source, flags, payload: payload.into() })
             }
             6 => Self::End(End { time: time(r)? }),
             kind => return Err(DecodeError::Unknown { what: "entry kind", value: kind.into() }),

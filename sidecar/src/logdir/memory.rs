@@ -64,7 +64,7 @@ impl MemoryLogs {
         let mut world = self.0.borrow_mut();
         world.known.retain(|file| file.strong_count() > 0);
         let taken: Vec<u64> = world.known.iter().filter_map(Weak::upgrade).map(|file| file.number).collect();
-        let number = (1..).find(|n| !taken.contains(n)).unwrap();
+        let number = (1..=taken.len() as u64 + 1).find(|n| !taken.contains(n)).unwrap();
         let dir = world.containers.get_mut(container).unwrap();
         let file = Rc::clone(dir.entry(name.into()).or_insert_with(|| {
             let (content, broken_from) = (RefCell::default(), Cell::new(None));

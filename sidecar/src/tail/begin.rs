@@ -9,7 +9,7 @@ use super::leave::nanos;
 use super::{Edges, Ending, Look, Tail, Turn};
 use crate::capture::{Output, Pod};
 use crate::decision::{Origin, Resumed};
-use crate::incarnation::{Restarts, Trust, judge, next_genesis, take_over};
+use crate::incarnation::{Beside, Trust, judge, next_genesis, take_over};
 use crate::journal::{Journal, JournalError, Loaded, State};
 use crate::limits::{ASK_TIMEOUT, REJECTED_INTERVAL};
 use crate::lines::Assembler;
@@ -82,7 +82,8 @@ impl Tail {
             aliases: std::collections::BTreeMap::new(),
             named: std::collections::BTreeSet::new(),
             first: None,
-            restarts: Restarts::Follow,
+            beside: Beside::Follow,
+            hinted: std::collections::BTreeSet::new(),
             place,
             long: None,
             lines: Assembler::default(),
@@ -112,7 +113,7 @@ impl Tail {
                 self.begin_with(e, self.journal.state().clone())
             }
             Stage::Loaded { trust } => {
-                match judge(self.journal.state(), trust, e.boot_id, self.restarts, |file| self.readable(file)) {
+                match judge(self.journal.state(), trust, e.boot_id, self.beside, |file| self.readable(file)) {
                     None => self.begin_with(e, self.journal.state().clone()),
                     Some(reason) => self.replace(e, reason),
                 }
@@ -152,14 +153,21 @@ impl Tail {
         self.place = state.cursor.place;
         self.lines = Assembler::new(state.cursor.lines.clone());
         (self.long, self.succeeded, self.failing, self.file_end) = (None, None, None, None);
-        self.chain = Some(Chain::new(chain, head));
+        let mut opened = Chain::new(chain, head);
         self.stage = Stage::Open;
         self.turn = Turn::More;
         let incarnation = genesis.incarnation;
-        e.out.push(Output::Introduce { chain, genesis });
+        match resumed {
+            // Before its record 0 is handed out, nobody need know of it.
+            Some(_) => opened.introduce_later(genesis),
+            None => e.out.push(Output::Introduce { chain, genesis }),
+        }
+        self.chain = Some(opened);
         if let (Some(resumed), Some(mut linker)) = (resumed, self.linker(e)) {
             let time = Time::from_nanos(i64::try_from(incarnation).unwrap_or(i64::MAX));
             linker.say(time, &resumed.control());
+            // Alone in its batch, which goes first: see `hand_out`.
+            self.seal(e);
         }
         self.forget();
         Ok(())

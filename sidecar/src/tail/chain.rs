@@ -11,6 +11,7 @@ use bytes::Bytes;
 use indelible_chain::batch::{BatchBuilder, MAX_BATCH_RECORDS};
 use indelible_chain::control::Control;
 use indelible_chain::frame::Upload;
+use indelible_chain::genesis::Genesis;
 use indelible_chain::id::{ChainId, Head, Seq, Time};
 use indelible_chain::record::{Flags, RECORD_HEADER_BYTES, Record, Source};
 use indelible_chain::stored::Packer;
@@ -18,6 +19,7 @@ use indelible_chain::stored::Packer;
 use super::{Edges, Tail};
 use crate::capture::{Output, Sealed, Signer, Stats};
 use crate::decision::Late;
+use crate::incarnation::is_unheard;
 use crate::journal::entry::Entry;
 use crate::journal::{Cursor, JournalError, Reach, Sync};
 use crate::limits::{BATCH_OVERHEAD_BYTES, MAX_CURSOR_BYTES, MAX_CURSORS, MAX_SMALL_BATCHES};
@@ -50,6 +52,8 @@ struct Waiting {
 #[derive(Debug)]
 pub(super) struct Chain {
     builder: BatchBuilder,
+    /// Its genesis, while nobody was told of it.
+    unknown: Option<Genesis>,
     /// When the first record of the batch that is being built was linked.
     since: Option<Time>,
     /// Sealed, but not yet covered by the journal's reach.
@@ -60,9 +64,15 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    pub(super) const fn new(id: ChainId, head: Head) -> Self {
+    pub(super) fn new(id: ChainId, head: Head) -> Self {
         let builder = BatchBuilder::new(id, head);
-        Self { builder, since: None, sealed: Vec::new(), waiting: VecDeque::new(), cost: 0, moved: None }
+        let (sealed, waiting) = (Vec::new(), VecDeque::new());
+        Self { builder, unknown: None, since: None, sealed, waiting, cost: 0, moved: None }
+    }
+
+    /// It is introduced with its first batch.
+    pub(super) fn introduce_later(&mut self, genesis: Genesis) {
+        self.unknown = Some(genesis);
     }
 
     pub(super) const fn id(&self) -> ChainId {
@@ -219,13 +229,26 @@ impl Tail {
 
     /// Hands sealed batches to forwarding. First the reach: a crash after that repeats them and decides nothing
     /// before it has; a crash before it leaves batches that nobody has seen.
+    ///
+    /// The record 0 of a chain that took over goes alone, and the rest when it is receipted: until then the chain can
+    /// be begun again, whatever happens to the files, and what it says of the chain before it is heard in any case.
     pub(super) fn hand_out(&mut self, e: &mut Edges<'_>) -> Result<(), JournalError> {
+        let state = self.journal.state();
+        let unheard = is_unheard(state);
         let Some(chain) = self.chain.as_mut().filter(|chain| !chain.sealed.is_empty()) else { return Ok(()) };
-        let reach = Reach { next_seq: chain.head().next_seq, place: self.place };
-        if reach.next_seq > self.journal.state().reach.next_seq {
+        let first = chain.sealed[0].commitment;
+        let (count, reach) = match (unheard, first.first_seq) {
+            (true, Seq::ZERO) => (1, Reach { next_seq: first.next_seq(), place: state.cursor.place }),
+            (true, _) => return Ok(()),
+            (false, _) => (chain.sealed.len(), Reach { next_seq: chain.head().next_seq, place: self.place }),
+        };
+        if reach.next_seq > state.reach.next_seq {
             self.journal.record(e.store, vec![Entry::Reach(reach)], Sync::No)?;
         }
-        e.out.extend(chain.sealed.drain(..).map(Output::Batch));
+        let id = chain.id();
+        let introduce = |genesis| Output::Introduce { chain: id, genesis };
+        e.out.extend(chain.unknown.take().map(introduce));
+        e.out.extend(chain.sealed.drain(..count).map(Output::Batch));
         Ok(())
     }
 }

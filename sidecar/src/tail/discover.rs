@@ -11,7 +11,7 @@ use crate::decision::{FileEnd, GivenUp};
 use crate::files::{
     FileId, FileName, Identity, NewFile, Packed, Place, Position, Row, Turn, first_time, hole, listing_order,
 };
-use crate::incarnation::Restarts;
+use crate::incarnation::{Beside, Readable, is_anchored, is_unheard};
 use crate::journal::Sync;
 use crate::journal::entry::Entry;
 use crate::limits::{IDENTITY_BYTES, MAX_FILES, MAX_LISTINGS};
@@ -59,6 +59,7 @@ impl Tail {
 
     fn list(&mut self, e: &mut Edges<'_>) -> io::Result<Found> {
         let listed = select(e.logs.list(&self.container)?);
+        let first = if self.first.is_none() { Look::Due } else { Look::Done };
         self.note_first(&listed);
         self.named.clear();
         let (mut opened, mut found, mut unopened) = (Vec::new(), Found::Nothing, Vec::new());
@@ -82,8 +83,10 @@ impl Tail {
         }
         let mut new = self.recognise(opened);
         new.extend(self.unopened(unopened));
+        new.sort_by(|(a, _), (b, _)| listing_order(a, b));
+        self.declare_missing(e, &new.iter().map(|(file, _)| file.clone()).collect::<Vec<_>>(), first);
         if !new.is_empty() {
-            self.add(e, new);
+            self.add(new);
             found = Found::New;
         }
         self.refresh();
@@ -137,6 +140,9 @@ impl Tail {
                     self.name(id, &name, held.inode);
                 }
                 Some(id) => {
+                    if !self.journal.state().table.get(id).is_some_and(Row::is_certain) {
+                        self.hinted.insert(id);
+                    }
                     self.name(id, &name, held.inode);
                     self.hold(id, held, &prefix);
                 }
@@ -158,7 +164,9 @@ impl Tail {
         let ranked = |row: &&Row| (row.identity.len, row.base == name.base, row.inode == held.inode.number);
         let candidates = self.journal.state().table.rows().iter().filter(|row| {
             let free = starting && !self.held.contains_key(&row.id);
-            let hinted = row.inode == held.inode.number || row.base == name.base;
+            let hints = (row.inode == held.inode.number, row.base == name.base);
+            // Without bytes there are only hints; a row that reading has passed takes both.
+            let hinted = if row.end.is_none() { hints.0 || hints.1 } else { hints.0 && hints.1 && !row.watched };
             let whole = usize::from(row.identity.len) == prefix.len();
             row.restart == name.restart
                 && match name.packed {
@@ -172,8 +180,9 @@ impl Tail {
     /// Whether a file that is found again is to be held: there is something to read, or to watch for.
     fn is_wanted(&self, id: FileId) -> bool {
         let state = self.journal.state();
-        let (index, passed) = (state.table.index(id), state.table.reading(state.cursor.place));
-        let behind = passed.is_some_and(|passed| index.is_some_and(|index| index < passed));
+        let open = state.cursor.lines.open_positions().filter_map(|at| state.table.index(at.file));
+        let from = open.chain(state.table.reading(state.cursor.place)).min();
+        let behind = from.is_some_and(|from| state.table.index(id).is_some_and(|index| index < from));
         !(behind && state.table.get(id).is_some_and(|row| row.watched))
     }
 
@@ -191,15 +200,22 @@ impl Tail {
         new
     }
 
-    /// Gives new files their rows.
-    fn add(&mut self, e: &mut Edges<'_>, mut new: Vec<(NewFile, Result<Held, Unopened>)>) {
-        new.sort_by(|(a, _), (b, _)| listing_order(a, b));
-        let files: Vec<NewFile> = new.iter().map(|(file, _)| file.clone()).collect();
-        let missing = hole(self.journal.state().table.last_restart(), &files);
+    /// What must have been there and is not, before files that are new.
+    fn declare_missing(&mut self, e: &mut Edges<'_>, new: &[NewFile], first: Look) {
+        let missing = match (self.stage, first) {
+            // What was there before the very first look is nothing that was missed.
+            (Stage::New | Stage::Lost, Look::Due) => None,
+            (Stage::Loaded { .. }, _) => self.missing(new).or_else(|| self.does_not_follow(new)),
+            _ => self.missing(new),
+        };
         match self.stage {
-            Stage::Loaded { .. } if missing.is_some() => self.restarts = Restarts::Missing,
+            Stage::Loaded { .. } if missing.is_some() && !is_unheard(self.journal.state()) => self.beside = Beside::Hole,
             _ => self.add_missing(e, missing),
         }
+    }
+
+    /// Gives new files their rows, in their order.
+    fn add(&mut self, new: Vec<(NewFile, Result<Held, Unopened>)>) {
         for (file, held) in new {
             if self.journal.state().table.rows().len() >= MAX_FILES {
                 tracing::error!(container = self.container, limit = MAX_FILES, "too many log files of one container");
@@ -221,6 +237,22 @@ impl Tail {
         }
     }
 
+    /// A restart of which every file is missing before those that are new.
+    fn missing(&self, files: &[NewFile]) -> Option<u32> {
+        hole(self.journal.state().table.last_restart(), files)
+    }
+
+    /// The restart whose files an earlier run would have had to know: a rotated one is new, or known by hints alone, and
+    /// no known one is there for it to follow.
+    fn does_not_follow(&self, files: &[NewFile]) -> Option<u32> {
+        let state = self.journal.state();
+        let certain = |file| if self.hinted.contains(&file) { Readable::Gone } else { self.readable(file) };
+        let follows = |restart| is_anchored(state, restart, certain);
+        let new = files.iter().filter(|file| file.base != FileName::live(file.restart)).map(|file| file.restart);
+        let hinted = state.table.rows().iter().filter(|row| self.hinted.contains(&row.id) && !row.has_live_name());
+        new.chain(hinted.map(|row| row.restart)).find(|restart| !follows(*restart))
+    }
+
     /// A restart came and went unseen: its bytes are a gap in front of the next one.
     fn add_missing(&mut self, e: &mut Edges<'_>, missing: Option<u32>) {
         let Some(restart) = missing else { return };
@@ -232,7 +264,9 @@ impl Tail {
         );
         let end = GivenUp { offset: 0, bytes: None, reason: GapReason::Unreadable, file: base.clone(), time: e.now };
         let file = NewFile { restart, base, inode: 0, identity: Identity::of(&[]), first_time: None };
-        let (index, _) = self.journal.state().table.place_for(&file, self.frozen());
+        // Before whatever of this restart is still to be read.
+        let before = self.journal.state().table.rows().iter().take_while(|row| row.restart < restart).count();
+        let index = before.max(self.frozen());
         self.journal.table_mut().insert(index, file, Some(FileEnd::GivenUp(end)));
         let table = self.journal.state().table.clone();
         // A failure is made good before anything else is written or handed out.

@@ -12,9 +12,10 @@ use memchr::memchr;
 use super::leave::nanos;
 use super::{Edges, Tail, Turn};
 use crate::decision::{FileEnd, Late};
-use crate::files::{FileId, Packed, Row};
+use crate::files::{FileId, Packed, Place, Row};
+use crate::incarnation::is_unheard;
 use crate::journal::entry::Entry;
-use crate::journal::{JournalError, Reach, Sync};
+use crate::journal::{JournalError, Sync};
 use crate::limits::{MAX_LATE_LINE, WATCH};
 use crate::lines::{Sink, late_line, late_rest};
 use crate::logdir::Names;
@@ -33,6 +34,7 @@ struct Decisions {
     lates: Vec<Late>,
     file: FileId,
     next: Seq,
+    place: Place,
     /// Where the line begins and where it ends.
     line: (u64, u64),
 }
@@ -41,7 +43,8 @@ impl Sink for Decisions {
     fn push(&mut self, record: &Record<'_>) {
         let Record { time, source, flags, payload } = *record;
         let to = if flags.contains(Flags::CONTINUES) { self.line.0 } else { self.line.1 };
-        self.lates.push(Late { seq: self.next, file: self.file, to, time, source, flags, payload: payload.into() });
+        let Self { next: seq, file, place, .. } = *self;
+        self.lates.push(Late { seq, file, to, place, time, source, flags, payload: payload.into() });
         self.next = self.next.plus(1);
     }
 }
@@ -58,7 +61,7 @@ impl Tail {
         let is_watched = |row: &&Row| matches!(row.end, Some(FileEnd::Left { .. })) && !row.watched;
         let watched: Vec<FileId> = table.rows()[..passed].iter().filter(is_watched).map(|row| row.id).collect();
         for file in watched {
-            while self.decides() {
+            while self.decides() && !is_unheard(self.journal.state()) {
                 if self.is_blocked(e) {
                     return Ok(Turn::Blocked);
                 }
@@ -99,7 +102,7 @@ impl Tail {
             Err(error) if error.may_pass() && !over => return Ok(Turn::Idle),
             Err(_) => return self.end_watch(e, file, Vec::new()),
         };
-        let mut decisions = Decisions { lates: Vec::new(), file, next, line: (from, from) };
+        let mut decisions = Decisions { lates: Vec::new(), file, next, place: self.place, line: (from, from) };
         let last = self.lines.state().time();
         let whole = take_lines(&e.window[..n], last, &mut decisions);
         if !decisions.lates.is_empty() {
@@ -139,21 +142,12 @@ impl Tail {
     }
 
     fn decide_late(&mut self, e: &mut Edges<'_>, lates: Vec<Late>) -> Result<(), JournalError> {
-        let entries = self.late_entries(lates);
-        // A crash before this finds the bytes again; one after it says the same records at the same positions.
+        let entries = lates.into_iter().map(Entry::Late).collect();
+        // A crash before this finds the bytes again, one inside it those that are not written; one after it says the
+        // same records at the same positions.
         self.journal.record(e.store, entries, Sync::Yes)?;
         self.say_decided(e);
         Ok(())
-    }
-
-    fn late_entries(&self, lates: Vec<Late>) -> Vec<Entry> {
-        let mut entries = Vec::new();
-        // What is before them must be read again before they can be said again.
-        if let Some(late) = lates.last() {
-            entries.push(Entry::Reach(Reach { next_seq: late.seq.plus(1), place: self.place }));
-        }
-        entries.extend(lates.into_iter().map(Entry::Late));
-        entries
     }
 
     fn end_watch(&mut self, e: &mut Edges<'_>, file: FileId, lates: Vec<Late>) -> Result<Turn, JournalError> {
@@ -161,8 +155,9 @@ impl Tail {
         if let Some(row) = table.get_mut(file) {
             row.watched = true;
         }
-        let mut entries = vec![Entry::Files(table)];
-        entries.extend(self.late_entries(lates));
+        // In this order, so that a crash inside it does not end the watch without its last record.
+        let mut entries: Vec<Entry> = lates.into_iter().map(Entry::Late).collect();
+        entries.push(Entry::Files(table));
         self.journal.record(e.store, entries, Sync::Yes)?;
         self.say_decided(e);
         self.forget();
@@ -204,7 +199,8 @@ impl Tail {
             }
             let late = state.lates.iter().any(|late| late.file == row.id);
             let is_place = state.cursor.place.file() == Some(row.id) || self.place.file() == Some(row.id);
-            if !late && !is_place && state.reach.place.file() != Some(row.id) && !self.named.contains(&row.id) {
+            let is_open = state.cursor.lines.open_positions().any(|at| at.file == row.id);
+            if !late && !is_place && !is_open && state.reach.place.file() != Some(row.id) && !self.named.contains(&row.id) {
                 gone.insert(row.id);
             }
         }

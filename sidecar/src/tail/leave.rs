@@ -11,6 +11,7 @@ use super::read::{InTurn, Step};
 use super::{Edges, Ending, Tail, Turn};
 use crate::decision::{End, FileEnd, GivenUp};
 use crate::files::{FileId, Packed, Place, Row};
+use crate::incarnation::is_unheard;
 use crate::journal::entry::Entry;
 use crate::journal::{JournalError, Sync};
 use crate::limits::READ_RETRY;
@@ -25,7 +26,8 @@ impl Tail {
     pub(super) fn at_end(&mut self, e: &mut Edges<'_>, turn: InTurn, end: u64) -> Result<Step, JournalError> {
         self.file_end = Some(turn.at(end));
         let state = self.journal.state();
-        if turn.limit.is_some() || state.table.is_behind(state.reach.place, Place::In(turn.at(end))) {
+        let read_further = self.repeats() || state.table.is_behind(state.reach.place, Place::In(turn.at(end)));
+        if turn.limit.is_some() || read_further {
             // The run before this one read further than there is now.
             return self.bytes_are_gone(e);
         }
@@ -194,7 +196,7 @@ impl Tail {
 
     /// Everything was read and the sidecar terminates: late bytes, then the end.
     pub(super) fn finish(&mut self, e: &mut Edges<'_>) -> Result<(), JournalError> {
-        if !self.decides() {
+        if !self.decides() || is_unheard(self.journal.state()) {
             return Ok(());
         }
         if self.discover(e) != Found::Nothing || self.in_turn().is_some_and(|turn| self.successor(turn.file).is_some())
@@ -238,7 +240,7 @@ impl Tail {
             place => state.table.reading(place).unwrap_or(usize::MAX),
         };
         let held = |row: &Row| match self.held.get(&row.id) {
-            Some(held) if !state.table.is_live(row) => match state.cursor.place {
+            Some(held) if !state.table.is_live(row) && !matches!(row.end, Some(FileEnd::GivenUp(_))) => match state.cursor.place {
                 Place::In(at) if at.file == row.id && held.content.packed() == Packed::No => {
                     held.size.saturating_sub(at.offset)
                 }
@@ -246,11 +248,7 @@ impl Tail {
             },
             _ => 0,
         };
-        state.table.rows().iter().skip(from).filter(|row| !self.is_passed_gap(row)).map(held).sum()
-    }
-
-    fn is_passed_gap(&self, row: &Row) -> bool {
-        matches!(row.end, Some(FileEnd::GivenUp(_)))
+        state.table.rows().iter().skip(from).map(held).sum()
     }
 
     /// The file that would be given up next, and from which offset on: the oldest one with unread bytes that is no

@@ -62,6 +62,10 @@ impl Tail {
                 linker.decided();
             }
             let Some(turn) = self.in_turn() else {
+                if self.journal.state().end.is_none() && self.repeats() {
+                    self.bytes_are_gone(e)?;
+                    return Ok(Turn::More);
+                }
                 self.close(e);
                 return Ok(Turn::Idle);
             };

@@ -264,7 +264,7 @@ fn a_rejected_chain_is_replaced_once_an_hour_and_its_bytes_are_held() {
     assert_eq!(shown(&rig.chain(1).records), ["resumed rejected", "started 0", "three"]);
     let chain = rig.chains[1];
     rig.capture().rejected(chain);
-    rig.pass(Duration::from_secs(600));
+    rig.pass(Duration::from_mins(10));
     rig.logs.append(APP, "0.log", &line(5, "F", "!"));
     rig.logs.rename(APP, "0.log", "0.log.20261122-200006");
     rig.settle();
@@ -272,7 +272,7 @@ fn a_rejected_chain_is_replaced_once_an_hour_and_its_bytes_are_held() {
     rig.logs.append(APP, "0.log", &line(7, "F", "seven"));
     rig.drain();
     assert_eq!(rig.chains.len(), 2);
-    rig.pass(Duration::from_secs(3000));
+    rig.pass(Duration::from_mins(50));
     rig.terminate();
     assert_eq!(resumed(&rig, 2).0, ResumeReason::Rejected);
     assert_eq!(shown(&rig.chain(2).records), ["resumed rejected", "started 0", "four!", "seven", "end"]);
