@@ -1,7 +1,9 @@
 //! The sign that capture is armed, for an exec probe.
 //!
 //! A file `armed` in the state directory says that the log directory was listed and its files are open. It is removed
-//! when the process starts, so it never speaks for an earlier run of the same container; it is no evidence, so it is not synced.
+//! when the process starts, so it never speaks for an earlier run of the same container; it is no evidence, so it is
+//! not synced. With `--fail-open` it is also set after a fatal error: the pod's containers wait for the probe, and
+//! they must start all the same.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -61,8 +61,11 @@ pub const CONNECTIONS_QUIET: usize = 2;
 pub const CONNECTIONS_BUSY: usize = 9;
 /// The first batches of a session that go to one collector, so that a short-lived pod touches one log.
 pub const FIRST_BATCHES: u64 = 16;
-/// Batches that one collector has unanswered. Their bytes are bounded by [`MAX_UNRECEIPTED_SIDECAR`].
+/// Batches that one collector has unanswered.
 pub const MAX_IN_FLIGHT: usize = 32;
+/// Their bytes, but for a last batch that goes over it: what a slow link carries within [`REQUEST_TIMEOUT`], and what a
+/// fast one needs to be busy.
+pub const MAX_IN_FLIGHT_BYTES: u64 = 4 << 20;
 /// Waiting batches that are looked at for one that can go somewhere, so that a long queue costs no more than a short one.
 pub const MAX_LOOK_AHEAD: usize = 256;
 /// Logs whose newest receipt is kept.
@@ -82,7 +85,7 @@ pub const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
 /// Addresses of one name that are tried.
 pub const MAX_ADDRESSES: usize = 4;
 /// The longest a request may be unanswered.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// The longest answer that is read: receipts, problems.
 pub const MAX_ANSWER_BYTES: usize = 64 << 10;
 /// The longest list of the pool, CA bundle included.

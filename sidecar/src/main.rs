@@ -1,11 +1,11 @@
 //! `indelible-sidecar`: wiring only.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use indelible_sidecar::capture::{Capture, Settings};
+use indelible_sidecar::capture::{Capture, OpenError, Settings};
 use indelible_sidecar::config::{self, Command, Config};
 use indelible_sidecar::forward::Forward;
 use indelible_sidecar::forward::client;
@@ -25,7 +25,7 @@ const USAGE: u8 = 2;
 fn main() -> ExitCode {
     // Before anything is opened: nobody of the same user may look into this process.
     let guarded = session::guard_memory();
-    let (line, fail_open) = match config::parse(std::env::args_os()) {
+    let (line, fail_open, state) = match config::parse(std::env::args_os()) {
         Ok(Command::Print(text)) => {
             let _ = std::io::stdout().write_all(text.as_bytes());
             return ExitCode::SUCCESS;
@@ -36,17 +36,30 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
         Ok(Command::Run(config)) => {
-            let fail_open = config.fail_open;
+            let (fail_open, state) = (config.fail_open, config.state.clone());
             let started = guarded.context("cannot make the process non-dumpable").and_then(|()| start(*config));
             match started {
                 Ok(()) => return ExitCode::SUCCESS,
-                Err(error) => (format!("{error:#}"), fail_open),
+                // A directory that is another pod's or process's stays as it is.
+                Err(error)
+                    if matches!(error.downcast_ref(), Some(OpenError::Foreign { .. } | OpenError::Locked { .. })) =>
+                {
+                    (format!("{error:#}"), fail_open, None)
+                }
+                Err(error) => (format!("{error:#}"), fail_open, Some(state)),
             }
         }
-        Err(usage) => (usage.line, usage.fail_open),
+        Err(usage) => (usage.line, usage.fail_open, None),
     };
     say(&line);
-    if fail_open && idle().is_ok() { ExitCode::SUCCESS } else { ExitCode::from(USAGE) }
+    if !fail_open {
+        return ExitCode::from(USAGE);
+    }
+    if let Some(state) = state {
+        // Where even that is impossible, the line above is all that can be done.
+        let _ = std::fs::create_dir_all(&state).and_then(|()| armed::set(&state));
+    }
+    if idle().is_ok() { ExitCode::SUCCESS } else { ExitCode::from(USAGE) }
 }
 
 fn say(line: &str) {
@@ -73,7 +86,9 @@ fn idle() -> std::io::Result<()> {
 fn start(config: Config) -> anyhow::Result<()> {
     let begun = Instant::now();
     let filter = EnvFilter::try_from_env("INDELIBLE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let colour = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    log.with_ansi(colour).with_target(false).init();
 
     let token = Token::read(&config.token)?;
     let identity = Identity::resolve(config.stated(), token.claims())?;
@@ -105,8 +120,8 @@ fn start(config: Config) -> anyhow::Result<()> {
     let (edges, reports) = Edges::new(own, connections);
     let termination_message = config.termination_message.clone();
     let parts = run::Parts { config, capture, forward, edges, trust, start: begun };
-    let undelivered = runtime()?.block_on(run::run(parts, reports))?;
-    run::last_words(&undelivered, termination_message.as_deref());
+    let left = runtime()?.block_on(run::run(parts, reports))?;
+    run::last_words(&left, termination_message.as_deref());
     Ok(())
 }
 

@@ -107,8 +107,17 @@ impl Sources {
     }
 }
 
+/// What was not delivered when the time was over.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Left {
+    /// Sealed batches, by chain.
+    pub undelivered: Vec<Undelivered>,
+    /// What capture still had, if it was not through: bytes of records, sealed or not, and of rotated files.
+    pub unread: Option<(u64, u64)>,
+}
+
 /// Runs until SIGTERM and what follows it. Gives what could not be delivered.
-pub async fn run(parts: Parts, reports: mpsc::Receiver<Report>) -> std::io::Result<Vec<Undelivered>> {
+pub async fn run(parts: Parts, reports: mpsc::Receiver<Report>) -> std::io::Result<Left> {
     let (scraper, scrapes) = mpsc::channel(crate::limits::MAX_SCRAPES);
     if let Some(address) = parts.config.metrics {
         tokio::spawn(metrics::serve::serve(address, scraper.clone()));
@@ -124,7 +133,7 @@ pub async fn run(parts: Parts, reports: mpsc::Receiver<Report>) -> std::io::Resu
     loop {
         let sleep = sidecar.work();
         if sidecar.is_over() {
-            return Ok(sidecar.forward.undelivered());
+            return Ok(sidecar.left());
         }
         match sources.select(sleep).await {
             Wake::Reported(report) => {
@@ -132,7 +141,7 @@ pub async fn run(parts: Parts, reports: mpsc::Receiver<Report>) -> std::io::Resu
                 sidecar.apply(event);
             }
             Wake::Changed(changed) => sidecar.capture.changed(&changed),
-            Wake::Signalled if sidecar.ending.is_some() => return Ok(sidecar.forward.undelivered()),
+            Wake::Signalled if sidecar.ending.is_some() => return Ok(sidecar.left()),
             Wake::Signalled => sidecar.terminate(),
             Wake::Scraped(answer) => drop(answer.send(metrics::render(sidecar.snapshot()))),
             Wake::Time => sidecar.apply(Event::Tick),
@@ -282,6 +291,12 @@ impl Sidecar {
             .is_some_and(|ending| self.now().moment >= ending.deadline || (ending.drained && self.forward.is_done()))
     }
 
+    fn left(&self) -> Left {
+        let stats = self.capture.stats();
+        let unread = (!self.capture.is_closed()).then_some((stats.unreceipted_bytes, stats.held_bytes));
+        Left { undelivered: self.forward.undelivered(), unread }
+    }
+
     fn snapshot(&self) -> Snapshot {
         Snapshot {
             capture: self.capture.stats(),
@@ -313,8 +328,9 @@ fn tell(notice: &Notice) {
 }
 
 /// Says what could not be delivered, on stderr and where the cluster looks for last words.
-pub fn last_words(undelivered: &[Undelivered], file: Option<&Path>) {
-    let lines: Vec<String> = undelivered
+pub fn last_words(left: &Left, file: Option<&Path>) {
+    let mut lines: Vec<String> = left
+        .undelivered
         .iter()
         .map(|Undelivered { container, first_seq, next_seq, batches, bytes }| {
             format!(
@@ -323,6 +339,11 @@ pub fn last_words(undelivered: &[Undelivered], file: Option<&Path>) {
             )
         })
         .collect();
+    if let Some((unreceipted, held)) = left.unread {
+        lines.push(format!(
+            "not closed: the chains have no receipted end yet; {unreceipted} bytes of records and {held} bytes of rotated files were left"
+        ));
+    }
     if lines.is_empty() {
         return;
     }

@@ -37,6 +37,8 @@ const CONFLICT_HEADER: &str = "indelible-conflict";
 const WINDOW_BYTES: u32 = 4 << 20;
 const FRAME_BYTES: u32 = 256 << 10;
 const PING_INTERVAL: Duration = Duration::from_secs(5);
+/// A ping waits behind what is being sent.
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The sending half of a connection.
 pub type Sender = http2::SendRequest<Full<Bytes>>;
@@ -148,7 +150,7 @@ pub async fn connect(
             .initial_connection_window_size(WINDOW_BYTES)
             .max_frame_size(FRAME_BYTES)
             .keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT)
             .keep_alive_while_idle(false)
             .handshake(TokioIo::new(stream))
             .await

@@ -16,7 +16,7 @@ use super::collector::{Collector, CollectorId, Introduction};
 use super::moment::{Moment, Now};
 use super::queue::{BatchId, Pending};
 use super::{Call, Effect, Forward, What};
-use crate::limits::{FIRST_BATCHES, MAX_IN_FLIGHT, MAX_LOOK_AHEAD};
+use crate::limits::{FIRST_BATCHES, MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES, MAX_LOOK_AHEAD};
 
 impl Forward {
     /// Gives every waiting batch that can go somewhere to a collector.
@@ -237,5 +237,5 @@ impl Forward {
 }
 
 fn has_room(collector: &Collector, now: Moment) -> bool {
-    collector.is_usable(now) && collector.batches < MAX_IN_FLIGHT
+    collector.is_usable(now) && collector.batches < MAX_IN_FLIGHT && collector.outstanding < MAX_IN_FLIGHT_BYTES
 }

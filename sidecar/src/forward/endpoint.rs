@@ -123,6 +123,15 @@ mod tests {
         assert!(matches!("https://127.0.0.1:1".parse::<Endpoint>().unwrap().host(), Host::Ip(_)));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_taken_as_an_endpoint_is_the_same_when_read_again(url in "https://[!-~]{1,24}") {
+            if let Ok(endpoint) = url.parse::<Endpoint>() {
+                proptest::prop_assert_eq!(endpoint.to_string().parse(), Ok(endpoint));
+            }
+        }
+    }
+
     #[test]
     fn anything_else_than_scheme_host_and_port_is_refused() {
         for url in [

@@ -1,0 +1,198 @@
+//! The program as a process: what it refuses, how it idles, and one line of a log file on its way to a receipt.
+
+#![expect(clippy::unwrap_used, reason = "everything here is a test")]
+
+mod pool;
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use indelible_chain::frame::Upload;
+use indelible_chain::record::Records;
+use indelible_chain::stored::Packer;
+use rustix::process::{Pid, Signal, kill_process};
+
+use self::pool::{Authority, Collector, Names, Scripted};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const PROGRAM: &str = env!("CARGO_BIN_EXE_indelible-sidecar");
+
+/// `{"kubernetes.io":{"namespace":"shop","pod":{"name":"web-0","uid":"u-1"},"serviceaccount":{"name":"web"}}}`
+const PAYLOAD: &str = "eyJrdWJlcm5ldGVzLmlvIjp7Im5hbWVzcGFjZSI6InNob3AiLCJwb2QiOnsibmFtZSI6IndlYi0wIiwidWlkIjoidS0xIn0sInNlcnZpY2VhY2NvdW50Ijp7Im5hbWUiOiJ3ZWIifX19";
+
+/// A pod's directories and files.
+struct Pod {
+    dir: tempfile::TempDir,
+    authority: Authority,
+}
+
+/// A process that does not outlive its test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Running {
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).unwrap();
+    }
+
+    async fn ended(mut self) -> Output {
+        until("the process ends", async || self.0.try_wait().unwrap().is_some()).await;
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        std::io::Read::read_to_end(self.0.stdout.as_mut().unwrap(), &mut stdout).unwrap();
+        std::io::Read::read_to_end(self.0.stderr.as_mut().unwrap(), &mut stderr).unwrap();
+        Output { status: self.0.wait().unwrap(), stdout, stderr }
+    }
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+impl Pod {
+    fn new() -> Self {
+        let pod = Self { dir: tempfile::tempdir().unwrap(), authority: Authority::new() };
+        std::fs::create_dir_all(pod.path("logs/app")).unwrap();
+        std::fs::write(pod.path("ca.pem"), &pod.authority.pem).unwrap();
+        std::fs::write(pod.path("token"), format!("aGVhZA.{PAYLOAD}.c2ln")).unwrap();
+        pod
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn command(&self, url: &str, more: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        for (flag, name) in [("--logs", "logs"), ("--state", "state"), ("--ca", "ca.pem"), ("--token", "token")] {
+            command.arg(flag).arg(self.path(name));
+        }
+        command.args(["--collectors", url]).args(more);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn start(&self, url: &str, more: &[&str]) -> Running {
+        Running(self.command(url, more).spawn().unwrap())
+    }
+
+    async fn armed(&self) {
+        until("armed", async || armed(&self.path("state"))).await;
+    }
+}
+
+fn armed(state: &Path) -> bool {
+    Command::new(PROGRAM).args(["armed", "--state"]).arg(state).stderr(Stdio::null()).status().unwrap().success()
+}
+
+fn payloads(collector: &Collector) -> Vec<String> {
+    let mut packer = Packer::new().unwrap();
+    let mut all = Vec::new();
+    for bytes in &collector.seen().batches {
+        let upload = Upload::decode(bytes).unwrap();
+        let body = packer.unpack(upload.body, 1 << 20).unwrap();
+        all.extend(Records::new(body).map(|record| String::from_utf8(record.unwrap().payload.to_vec()).unwrap()));
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_line_is_delivered_and_sigterm_closes_the_chain() {
+    let pod = Pod::new();
+    let collector = Collector::start(&pod.authority, "a", Names::Ours).await;
+    std::fs::write(pod.path("logs/app/0.log"), "2026-11-23T10:15:00.5Z stdout F hello\n").unwrap();
+    let sidecar = pod.start(&collector.url(), &[]);
+    until("the line is there", async || payloads(&collector).iter().any(|payload| payload == "hello")).await;
+    pod.armed().await;
+    sidecar.signal(Signal::TERM);
+    let output = sidecar.ended().await;
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(output.stderr, b"", "nothing to say when all goes well");
+    let payloads = payloads(&collector);
+    let expected = [r#"{"kind":"container-started","restart":0}"#, "hello", r#"{"kind":"end","reason":"terminated"}"#];
+    assert_eq!(payloads, expected);
+    let seen = collector.seen();
+    assert!(Upload::decode(seen.batches.last().unwrap()).unwrap().commitment.is_final);
+    assert_eq!(seen.heartbeats.last().unwrap().heads, [], "one more heartbeat after the last FINAL");
+}
+
+#[tokio::test]
+async fn what_could_not_be_delivered_is_said_when_the_grace_period_is_over() {
+    let pod = Pod::new();
+    let collector = Collector::start(&pod.authority, "a", Names::Ours).await;
+    collector.seen().script = std::iter::repeat_n(Scripted::status(503), 10_000).collect();
+    std::fs::write(pod.path("logs/app/0.log"), "2026-11-23T10:15:00.5Z stdout F hello\n").unwrap();
+    let message = pod.path("message");
+    let sidecar =
+        pod.start(&collector.url(), &["--grace-period", "2s", "--termination-message", message.to_str().unwrap()]);
+    until("it was tried", async || !collector.seen().batches.is_empty()).await;
+    sidecar.signal(Signal::TERM);
+    let output = sidecar.ended().await;
+    assert!(output.status.success());
+    let (stderr, message) = (String::from_utf8(output.stderr).unwrap(), std::fs::read_to_string(message).unwrap());
+    assert!(message.contains("not delivered: container app, records 0 to "), "{message}");
+    assert!(stderr.ends_with(&message), "{stderr}");
+}
+
+#[tokio::test]
+async fn an_identity_that_the_token_contradicts_is_one_line_and_exit_2() {
+    let pod = Pod::new();
+    let output = pod.start("https://127.0.0.1:1", &["--pod-name", "web-1"]).ended().await;
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(stderr.lines().count(), 1);
+    assert!(stderr.contains("--pod-name") && stderr.contains("web-0"), "{stderr}");
+    assert!(!pod.path("state").exists(), "nothing was touched");
+}
+
+#[tokio::test]
+async fn missing_files_are_one_line_that_names_the_flag_and_exit_2() {
+    for (file, flag) in [("token", "--token"), ("ca.pem", "--ca")] {
+        let pod = Pod::new();
+        std::fs::remove_file(pod.path(file)).unwrap();
+        let output = pod.start("https://127.0.0.1:1", &[]).ended().await;
+        assert_eq!(output.status.code(), Some(2));
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains(flag) && stderr.lines().count() == 1, "{stderr}");
+    }
+}
+
+#[tokio::test]
+async fn with_fail_open_a_fatal_error_is_said_once_and_the_pod_starts_all_the_same() {
+    let pod = Pod::new();
+    std::fs::remove_file(pod.path("token")).unwrap();
+    let sidecar = pod.start("https://127.0.0.1:1", &["--fail-open"]);
+    pod.armed().await;
+    sidecar.signal(Signal::TERM);
+    let output = sidecar.ended().await;
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8(output.stderr).unwrap().lines().count(), 1);
+}
+
+#[tokio::test]
+async fn the_memory_of_a_running_sidecar_is_closed_to_its_own_user() {
+    let pod = Pod::new();
+    let sidecar = pod.start("https://127.0.0.1:1", &[]);
+    pod.armed().await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", sidecar.0.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+    // Files of a process that is not dumpable belong to root whoever runs it.
+    let owner =
+        std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(format!("/proc/{}/mem", sidecar.0.id())).unwrap());
+    assert_eq!(owner, 0);
+    sidecar.signal(Signal::TERM);
+    sidecar.signal(Signal::INT);
+    assert!(sidecar.ended().await.status.success(), "a second signal ends at once");
+}
