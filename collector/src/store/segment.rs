@@ -137,7 +137,6 @@ impl Walker {
             Err(source) => {
                 self.offset = offset;
                 self.at = start;
-                self.end = offset.max(self.end);
                 Err(ReadError::Frame { file: self.path.clone(), offset, source })
             }
         }

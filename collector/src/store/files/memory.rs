@@ -181,6 +181,14 @@ enum Part {
 }
 
 impl Disk {
+    /// What was stored under these names never changes; writing it again must be writing the same.
+    fn assert_immutable(&self, path: &str, node: usize) {
+        let immutable = ["tile/", "checkpoints/", "torn/"].iter().any(|dir| path.starts_with(dir));
+        if let Some(Some(before)) = self.live.get(path).filter(|_| immutable) {
+            assert!(self.nodes[*before].live == self.nodes[node].live, "{path} was changed");
+        }
+    }
+
     fn lose_power(&mut self, how: Restart) {
         for node in &mut self.nodes {
             let synced = node.durable.len().min(node.live.len());
@@ -261,6 +269,7 @@ impl Files for MemoryFiles {
         self.step("rename to", to, |disk, part| {
             let node = disk.file(from)?;
             if part == Part::All {
+                disk.assert_immutable(to, node);
                 disk.live.remove(from);
                 disk.live.insert(to.to_owned(), Some(node));
             }

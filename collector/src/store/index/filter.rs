@@ -50,3 +50,20 @@ fn bits(id: &Digest) -> impl Iterator<Item = usize> {
         .take(HASHES)
         .map(|word| u32::from_be_bytes(*word) as usize % (FILTER_BYTES * 8))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_taken_in_may_be_there_and_little_else() {
+        let mut filter = Filter::new();
+        let id = |n: u32| Digest::sha256(&n.to_be_bytes());
+        (0..3000).for_each(|n| filter.insert(&id(n)));
+        assert!((0..3000).all(|n| filter.may_hold(&id(n))));
+        let others = (10_000..20_000).filter(|n| filter.may_hold(&id(*n))).count();
+        assert!(others < 200, "{others} of 10,000 others may be there");
+        assert_eq!(Filter::from_bytes(filter.as_bytes()), Some(filter));
+        assert_eq!(Filter::from_bytes(&[0; 3]), None);
+    }
+}

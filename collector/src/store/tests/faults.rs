@@ -233,3 +233,20 @@ fn crash_twice(log: &Log, tear: &dyn Fn(&MemoryFiles), torn_tails: usize) {
         }
     }
 }
+
+#[test]
+fn a_leaf_that_is_not_on_disk_as_it_was_acknowledged_stops_the_store_before_a_checkpoint_covers_it() {
+    let (at, length) = (20, 50);
+    for bit in 0..8 {
+        let mut log = Log::new(options());
+        let before = log.signed();
+        let durable = log.files.contents()["segments/00000000000000000000.seg"].len();
+        log.commit(vec![Pod::new(1, 0).session_item()]).unwrap();
+        // The volume says that the write is durable, and returns other bytes: within the leaf, behind the mark's frame.
+        log.files.tamper("segments/00000000000000000000.seg", |bytes| bytes[durable + 19 + at + length] ^= 1 << bit);
+        let fatal = log.tick().unwrap_err();
+        assert!(fatal.to_string().contains("leaf 1"), "{fatal}");
+        assert_eq!(log.signed(), before);
+        assert!(log.commit(vec![Pod::new(2, 0).session_item()]).is_err());
+    }
+}
