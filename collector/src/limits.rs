@@ -38,6 +38,8 @@ pub const READ_CHUNK_BYTES: usize = 256 << 10;
 pub const READ_LEAF_BYTES: usize = 4 << 10;
 /// Segments and indexes that stay open to be read; beyond it the one used longest ago is closed.
 pub const OPEN_FILES: usize = 64;
+/// Leaves after which a segment is followed by the next whatever its size: what stands where in it is in memory.
+pub const LEAVES_PER_SEGMENT: u32 = 1 << 18;
 /// Leaves between two offsets that an index keeps: so many frames' heads are passed at most to come to a leaf.
 pub const LEAVES_PER_OFFSET: u32 = 64;
 /// Bytes of the filter that says which ids a sealed segment cannot hold; fuller filters cost reads, never answers.

@@ -53,6 +53,7 @@ use commit::Writer;
 use directory::Directory;
 use files::{Files, RealFiles};
 use index::Index;
+use index::table::Table;
 use shared::{Reach, Shared, State};
 use threads::Threads;
 use tree::{Shown, Tree};
@@ -208,11 +209,12 @@ impl Opened {
     fn new(files: Arc<dyn Files>, clock: &Arc<dyn Clock>, options: &Options) -> Result<Self, OpenError> {
         let directory = Directory::open(files, options)?;
         // First everything is looked at and judged; up to here a refusal leaves the directory as it was.
-        let survey = recover::survey(&directory)?;
+        let mut survey = recover::survey(&directory)?;
         let signed = recover::signed(&directory)?;
         recover::judge(&directory, &survey, signed.as_ref())?;
-        let durable = Reach { leaves: survey.table.next(), bytes: survey.good };
-        let state = State { sealed: survey.sealed.clone(), table: survey.table.clone(), durable, index: Index::new() };
+        let durable = Reach { leaves: survey.leaves, bytes: survey.good };
+        let table = std::mem::replace(&mut survey.table, Table::new(survey.first));
+        let state = State { sealed: std::mem::take(&mut survey.sealed), table, durable, index: Index::new() };
         let shared = Arc::new(Shared::new(directory.files.clone(), directory.identity.clone(), state));
         let mut tree = Tree::open(shared.clone(), signed.as_ref())?;
         // Then the torn tail goes, what is left is made durable, and the log says that it starts.

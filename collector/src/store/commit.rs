@@ -173,7 +173,8 @@ impl Writer {
         if let Some(fatal) = self.shared.stopped() {
             return Err(fatal);
         }
-        if self.start >= self.options.segment_bytes {
+        let leaves = self.shared.state().table.count;
+        if self.start >= self.options.segment_bytes || leaves >= limits::LEAVES_PER_SEGMENT {
             self.roll()?;
         }
         self.forget();

@@ -37,6 +37,10 @@ pub struct Survey {
     pub sealed: Vec<Arc<Sealed>>,
     /// The last one, as far as it is good.
     pub table: Table,
+    /// The first leaf of the last one.
+    pub first: LeafIndex,
+    /// Leaves of the log.
+    pub leaves: LeafIndex,
     /// Bytes of the last one that are good frames.
     pub good: u64,
     /// Its length; 0 if there is none yet.
@@ -107,8 +111,9 @@ pub fn survey(directory: &Directory) -> Result<Survey, OpenError> {
     let names = files.list(segment::DIR).map_err(|e| io_error(files, "list `segments`", e))?;
     let firsts: Vec<LeafIndex> = names.iter().filter_map(|name| first_of(name)).collect();
     let Some((last, before)) = firsts.split_last() else {
-        let table = Table::new(LeafIndex::ZERO);
-        return Ok(Survey { sealed: Vec::new(), table, good: 0, length: 0, exists: false, bad: None });
+        let (first, table) = (LeafIndex::ZERO, Table::new(LeafIndex::ZERO));
+        let (sealed, leaves) = (Vec::new(), first);
+        return Ok(Survey { sealed, table, first, leaves, good: 0, length: 0, exists: false, bad: None });
     };
     let mut next = LeafIndex::ZERO;
     let mut sealed = Vec::new();
@@ -123,7 +128,8 @@ pub fn survey(directory: &Directory) -> Result<Survey, OpenError> {
     follows(files, &path, *last, next)?;
     let length = length_of(files, &path)?;
     let Scan { table, good, bad } = scan(files, *last, length)?;
-    Ok(Survey { sealed, table, good, length, exists: true, bad })
+    let leaves = table.next();
+    Ok(Survey { sealed, table, first: *last, leaves, good, length, exists: true, bad })
 }
 
 fn follows(files: &dyn Files, path: &str, first: LeafIndex, next: LeafIndex) -> Result<(), OpenError> {
@@ -178,8 +184,8 @@ pub fn signed(directory: &Directory) -> Result<Option<Signed>, OpenError> {
 /// Whether the log can be gone on with. An error names what was found; nothing was changed.
 pub fn judge(directory: &Directory, survey: &Survey, signed: Option<&Signed>) -> Result<(), OpenError> {
     let files = &*directory.files;
-    let index = survey.table.next();
-    let path = segment_path(survey.table.first);
+    let index = survey.leaves;
+    let path = segment_path(survey.first);
     let corrupt = |why: String| OpenError::Corrupt { file: path.clone(), offset: survey.good, index, why };
     if let Some(bad) = &survey.bad
         && let Some(mark) = newest_mark(files, &path, survey.good, survey.length)?
@@ -244,7 +250,7 @@ pub fn set_aside(directory: &Directory, survey: &Survey) -> Result<(), OpenError
         return Ok(());
     }
     let files = &*directory.files;
-    let path = segment_path(survey.table.first);
+    let path = segment_path(survey.first);
     let file = files.open(&path).map_err(|e| ReadError::io(&path, e))?;
     // Crash before this copy is durable: the tail is still in the segment, and is copied again.
     copy_tail(files, &*file, survey).map_err(|e| io_error(files, "set a torn tail aside", e))?;
@@ -261,7 +267,7 @@ pub fn set_aside(directory: &Directory, survey: &Survey) -> Result<(), OpenError
 /// Copies the tail to `torn/<index>`, or to `torn/<index>.<n>` if another one is there.
 fn copy_tail(files: &dyn Files, segment: &dyn ReadAt, survey: &Survey) -> io::Result<()> {
     let (_, digest) = digest_of(segment, survey.good)?;
-    let index = survey.table.next();
+    let index = survey.leaves;
     for n in 0..limits::TORN_TAILS_PER_INDEX {
         let path = if n == 0 { format!("{TORN}/{index}") } else { format!("{TORN}/{index}.{n}") };
         match files.open(&path) {
