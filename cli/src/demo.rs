@@ -18,7 +18,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use rustix::process::Signal;
 use tokio::runtime::Handle;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -39,22 +38,33 @@ const TICKS: u64 = 240;
 const KILL_AT: u64 = 80;
 const RETURN_AT: u64 = 130;
 
+/// What shells call a program that Ctrl-C has ended.
+const INTERRUPTED: u8 = 130;
+/// Longest part of a finding that the story repeats.
+const MAX_TOLD: usize = 210;
+
 /// Runs the command; gives the exit code.
 pub fn run(args: &DemoArgs, runtime: &Handle) -> Result<u8, CommandError> {
     let programs = Programs::find()?;
     let place = Place::make(args)?;
+    // Whichever comes first; what is dropped takes its processes with it.
     let told = runtime.block_on(async {
         tokio::select! {
-            told = tell(args, &programs, &place.path) => told,
-            () = interrupted() => Err(anyhow!("interrupted; its processes were ended")),
+            told = tell(args, &programs, &place.path) => Some(told),
+            () = interrupted() => None,
         }
     });
     match told {
-        Ok(()) => {
+        Some(Ok(())) => {
             place.end();
             Ok(0)
         }
-        Err(e) => {
+        None => {
+            anstream::eprintln!("indelible: interrupted; the demo's processes were ended");
+            place.end();
+            Ok(INTERRUPTED)
+        }
+        Some(Err(e)) => {
             let path = place.keep();
             anstream::eprintln!("indelible: the demo did not come out as told: {e:#}");
             anstream::eprintln!("indelible: what its processes said is in {}", path.join("run").display());
@@ -180,7 +190,7 @@ async fn act(stage: &mut Stage, pods: &mut [Workload], story: &Story) -> Result<
             printed += pod.print(tick, clock::now()).context("writing the pods' logs")?;
         }
         if tick == KILL_AT {
-            let name = stage.kill_collector(Signal::KILL).await?;
+            let name = stage.kill_collector().await?;
             story.tell(&format!("collector {name} is killed (SIGKILL) while it is written to; the others take over"));
         }
         if tick == RETURN_AT {
@@ -196,6 +206,7 @@ async fn act(stage: &mut Stage, pods: &mut [Workload], story: &Story) -> Result<
 
 async fn verify(stage: &Stage, story: &Story, printed: Printed) -> Result<()> {
     let verdict = Verdict::of(stage, &stage.data()).await?;
+    // A line is a record at least; the sidecars add what they have to say themselves.
     ensure!(verdict.exit == 0, "verify should find nothing and exit 0, and does this: {}", verdict.summary());
     ensure!(verdict.fails() == 0, "verify should find nothing that fails: {}", verdict.summary());
     ensure!(
@@ -221,9 +232,18 @@ async fn tamper(stage: &Stage, story: &Story) -> Result<()> {
         ensure!(verdict.exit == 1, "verify should exit 1, and does this: {}", verdict.summary());
         let named = verdict.naming(&tampered)?;
         story.tell(&format!("verify: {} (exit 1)", verdict.verdicts));
-        story.tell(&format!("        {named}"));
+        story.tell(&format!("        {}", shortened(&named)));
     }
     Ok(())
+}
+
+/// The beginning of a finding's text, up to the end of a word.
+fn shortened(text: &str) -> String {
+    let cut = text.char_indices().take_while(|(at, _)| *at < MAX_TOLD).filter(|(_, c)| *c == ' ').last();
+    match cut {
+        Some((at, _)) if text.len() > MAX_TOLD => format!("{} …", &text[..at]),
+        _ => text.to_owned(),
+    }
 }
 
 fn epilogue(args: &DemoArgs, stage: &Stage, story: &Story) {

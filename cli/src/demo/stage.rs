@@ -54,6 +54,7 @@ pub struct Stage {
     pub collectors: Vec<OnStage>,
     issuer: Issuer,
     sidecars: Vec<Process>,
+    killed: usize,
 }
 
 impl Stage {
@@ -65,7 +66,7 @@ impl Stage {
         let issuer = Issuer::new()?;
         fs::write(dir.join("jwks.json"), issuer.jwks())?;
         fs::write(dir.join("ca.pem"), issuer.ca())?;
-        Ok(Self { dir: dir.to_owned(), programs, collectors: Vec::new(), issuer, sidecars: Vec::new() })
+        Ok(Self { dir: dir.to_owned(), programs, collectors: Vec::new(), issuer, sidecars: Vec::new(), killed: 0 })
     }
 
     /// All data directories.
@@ -177,21 +178,26 @@ impl Stage {
         Ok(())
     }
 
-    /// Kills the first collector; gives its name.
-    pub async fn kill_collector(&mut self, signal: Signal) -> Result<String> {
-        let collector = self.collectors.first_mut().context("there are collectors")?;
+    /// Kills the collector that was written to most; gives its name.
+    pub async fn kill_collector(&mut self) -> Result<String> {
+        let size = |n: &usize| {
+            let note = fs::read_to_string(self.dir.join(format!("data/{}/checkpoint", self.collectors[*n].name)));
+            note.ok().and_then(|note| note.lines().nth(1)?.parse::<u64>().ok())
+        };
+        self.killed = (0..self.collectors.len()).max_by_key(size).context("there are collectors")?;
+        let collector = &mut self.collectors[self.killed];
         let mut process = collector.process.take().context("the collector runs")?;
-        process.signal(signal)?;
+        process.signal(Signal::KILL)?;
         process.end(SEAL_TIMEOUT).await?;
         Ok(collector.name.clone())
     }
 
-    /// Starts the first collector again, where it was.
+    /// Starts the collector that was killed again, where it was.
     pub async fn restart_collector(&mut self) -> Result<&OnStage> {
-        let collector = self.collectors.first().context("there are collectors")?;
+        let collector = self.collectors.get(self.killed).context("there are collectors")?;
         let (name, listen) = (collector.name.clone(), collector.url.trim_start_matches("https://").to_owned());
         let (process, _) = self.start_collector(&name, &listen).await?;
-        let collector = self.collectors.first_mut().context("there are collectors")?;
+        let collector = self.collectors.get_mut(self.killed).context("there are collectors")?;
         collector.process = Some(process);
         Ok(collector)
     }

@@ -39,10 +39,11 @@ struct Place {
 }
 
 impl Tampered {
-    /// Changes one byte in the body of a batch of the first log.
+    /// Changes one byte in the body of a batch of the log that has most of them.
     pub fn byte(stage: &Stage) -> Result<Self> {
-        let (copy, collector, data) = copy(stage, "one-byte", 0)?;
-        let place = some_batch(&copy)?;
+        let log = *fullest(stage)?.first().context("there are collectors")?;
+        let (copy, collector, data) = copy(stage, "one-byte", log)?;
+        let place = middle_batch(&copy)?;
         let mut bytes = fs::read(&place.segment)?;
         // The last byte of a frame is its body's.
         let at = place.frame.1 - 1;
@@ -52,10 +53,12 @@ impl Tampered {
         Ok(Self::told(&place, collector, data, "one bit is flipped in the body of a batch"))
     }
 
-    /// Takes a batch away from the second log.
+    /// Takes a batch away from another log; from the same one if only that has batches.
     pub fn batch(stage: &Stage) -> Result<Self> {
-        let (copy, collector, data) = copy(stage, "one-batch", 1)?;
-        let place = some_batch(&copy)?;
+        let fullest = fullest(stage)?;
+        let log = *fullest.get(1).or(fullest.first()).context("there are collectors")?;
+        let (copy, collector, data) = copy(stage, "one-batch", log)?;
+        let place = middle_batch(&copy)?;
         let mut bytes = fs::read(&place.segment)?;
         bytes.drain(place.frame.0..place.frame.1);
         fs::write(&place.segment, bytes)?;
@@ -99,24 +102,41 @@ fn copy_all(from: &Path, to: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+/// The logs that hold batches, by number, the fullest first: sidecars choose by chance where they begin.
+fn fullest(stage: &Stage) -> Result<Vec<usize>> {
+    let counts = stage.data().into_iter().map(|data| Ok(batches(&data)?.0.len())).collect::<Result<Vec<_>>>()?;
+    let mut logs: Vec<usize> = (0..counts.len()).filter(|n| counts[*n] > 0).collect();
+    logs.sort_by_key(|n| std::cmp::Reverse(counts[*n]));
+    Ok(logs)
+}
+
 /// A batch from the middle of a log.
-fn some_batch(data: &Path) -> Result<Place> {
+fn middle_batch(data: &Path) -> Result<Place> {
+    let (batches, genesis) = batches(data)?;
+    let middle = batches.len() / 2;
+    let (segment, frame, commitment) = batches.into_iter().nth(middle).context("the log holds batches")?;
+    let genesis = genesis.into_iter().find(|genesis| genesis.chain_id().ok() == Some(commitment.chain));
+    Ok(Place { segment, frame, genesis: genesis.context("the batch's chain is introduced")?, commitment })
+}
+
+type Batches = Vec<(PathBuf, (usize, usize), Commitment)>;
+
+/// The batches of a log, each with its segment and where its frame begins and ends, and the chains.
+fn batches(data: &Path) -> Result<(Batches, Vec<Genesis>)> {
     let folder = Folder::open(data)?.folder("segments")?.context("the log has segments")?;
-    let mut genesis: Vec<Genesis> = Vec::new();
-    let mut batches: Vec<(PathBuf, (usize, usize), Commitment)> = Vec::new();
-    for (name, _) in
-        folder.list()?.into_iter().filter(|(name, _)| Path::new(name).extension().is_some_and(|e| e == "seg"))
-    {
+    let (mut batches, mut genesis) = (Batches::new(), Vec::new());
+    let is_segment = |name: &str| Path::new(name).extension().is_some_and(|e| e == "seg");
+    for (name, _) in folder.list()?.into_iter().filter(|(name, _)| is_segment(name)) {
         let mut reader = SegmentReader::new(folder.file(&name)?, 0)?;
         loop {
-            let found = match reader.next()? {
+            let (offset, leaf) = match reader.next()? {
                 Some(Step::Leaf { offset, leaf, .. }) => (offset, Leaf::decode(leaf)?),
                 Some(Step::Mark { .. } | Step::Damage(_)) => continue,
                 None => break,
             };
-            match found {
-                (_, Leaf::Genesis { genesis: found, .. }) => genesis.push(found),
-                (offset, Leaf::Batch { commitment, .. }) => {
+            match leaf {
+                Leaf::Genesis { genesis: found, .. } => genesis.push(found),
+                Leaf::Batch { commitment, .. } => {
                     let frame = (usize::try_from(offset)?, usize::try_from(reader.offset())?);
                     batches.push((folder.path().join(&name), frame, commitment));
                 }
@@ -124,8 +144,5 @@ fn some_batch(data: &Path) -> Result<Place> {
             }
         }
     }
-    let middle = batches.len() / 2;
-    let (segment, frame, commitment) = batches.into_iter().nth(middle).context("the log holds batches")?;
-    let genesis = genesis.into_iter().find(|genesis| genesis.chain_id().ok() == Some(commitment.chain));
-    Ok(Place { segment, frame, genesis: genesis.context("the batch's chain is introduced")?, commitment })
+    Ok((batches, genesis))
 }
