@@ -48,13 +48,16 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<u8, CommandError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let handle = runtime.handle();
-    match command {
+    let done = match command {
         Command::Verify(args) => verify::run(&args, handle),
         Command::Logs(args) => logs::run(&args, handle),
         Command::Prove(args) => prove::run(&args, handle),
         Command::Status(args) => status::run(&args, handle),
         Command::Demo(args) => demo::run(&args, handle),
-    }
+    };
+    // Threads that follow a source may still wait in it; they end with the process, not with its clock.
+    std::mem::forget(runtime);
+    done
 }
 
 fn show(text: &str) -> ExitCode {
