@@ -200,11 +200,11 @@ impl Source {
         }
     }
 
-    /// How it shows its log.
+    /// How it shows its log. A data directory is held to the same as its collector: a checkpoint is durable there before
+    /// anyone sees it, so one that holds less than somebody has seen was put back, whoever put it.
     pub const fn kind(&self) -> SourceKind {
         match self {
-            Self::Collector(_) => SourceKind::Collector,
-            Self::Directory(_) => SourceKind::Copy,
+            Self::Collector(_) | Self::Directory(_) => SourceKind::Collector,
         }
     }
 
