@@ -58,11 +58,11 @@ pub(super) fn join(history: &History, policy: &Policy, views: &[View], is_unread
             chain.alive(head.time.min(*received));
         }
     }
-    let is_short = is_absent(history, policy, views, is_unreadable);
+    let is_absent = is_absent(policy, views, is_unreadable);
     let behind = views.iter().map(|view| view.newest).min().unwrap_or(i64::MAX);
     let is_pending = |shown: i64| history.now - shown < GRACE || shown > behind;
     let has_gap = chains.values().any(|chain| chain.first_missing().is_some_and(|shown| !is_pending(shown)));
-    let is_elsewhere = is_unreadable || is_short;
+    let is_elsewhere = is_unreadable || is_absent;
     let open = chains.values().filter(|chain| !chain.is_closed).filter_map(|chain| chain.newest);
     let open = open.map(|newest| match grade(history.now - newest) {
         // Its end may be in what was not read.
@@ -71,7 +71,7 @@ pub(super) fn join(history: &History, policy: &Policy, views: &[View], is_unread
     });
     let logs = views.iter().filter(|view| !view.is_sealed).map(|view| grade(history.now - view.newest));
     let freshness = open.chain(logs).max().unwrap_or(Verdict::Pass);
-    let completeness = match (is_short, has_gap, is_unreadable) {
+    let completeness = match (is_absent, has_gap, is_unreadable) {
         (true, ..) | (false, true, false) => Verdict::Fail,
         (false, true, true) => Verdict::Unknown,
         (false, false, _) => Verdict::Pass,
@@ -79,16 +79,19 @@ pub(super) fn join(history: &History, policy: &Policy, views: &[View], is_unread
     Joined { completeness, freshness }
 }
 
-/// Whether a log that the policy names is not there, or not as much of it as somebody has seen.
-fn is_absent(history: &History, policy: &Policy, views: &[View], is_unreadable: bool) -> bool {
-    let there: BTreeMap<_, _> = views.iter().map(|view| (&view.origin, view.size)).collect();
-    let all: BTreeSet<_> = policy.logs.iter().map(|log| &log.name).collect();
-    let named = all.iter().any(|log| !there.contains_key(*log)) && !is_unreadable;
-    let seen = history.seen.iter().filter_map(|note| {
+/// Whether a log that the policy names is not there.
+fn is_absent(policy: &Policy, views: &[View], is_unreadable: bool) -> bool {
+    let there: BTreeSet<_> = views.iter().map(|view| view.origin.as_str()).collect();
+    policy.logs.iter().any(|log| !there.contains(log.name.as_str())) && !is_unreadable
+}
+
+/// Whether somebody has seen more of a log than is there.
+pub(super) fn is_short(history: &History, view: &View) -> bool {
+    let mut seen = history.seen.iter().filter_map(|note| {
         let mut lines = note.lines();
-        Some((lines.next()?.to_owned(), lines.next()?.parse::<usize>().ok()?))
+        Some((lines.next()?, lines.next()?.parse::<usize>().ok()?))
     });
-    named || seen.into_iter().any(|(origin, size)| there.get(&origin).is_some_and(|shown| *shown < size))
+    seen.any(|(origin, size)| origin == view.origin && view.size < size)
 }
 
 const fn grade(age: i64) -> Verdict {
