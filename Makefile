@@ -26,7 +26,6 @@ build: ## Build the optimised, static binaries
 test: fmt clippy doc ## Everything that needs no cluster: format, lints, docs, all tests
 	$(CARGO) build --locked --workspace --all-targets
 	$(CARGO) test --locked --workspace --no-fail-fast
-	$(CARGO) test --locked -p indelible-collector --features failpoints --test killed
 
 check: fmt clippy unit ## What green at each commit means: format, lints, unit tests (under a minute when warm)
 

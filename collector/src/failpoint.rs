@@ -1,16 +1,16 @@
 //! Places at which a test kills the process.
 //!
-//! With the feature `failpoints`, `INDELIBLE_FAILPOINT=<step>[:n]` ends the process by SIGKILL when it comes to that
-//! step for the n-th time (the first, if n is not given). Without the feature, which no release has, nothing is here.
+//! In a build with debug assertions, `INDELIBLE_FAILPOINT=<step>[:n]` ends the process by SIGKILL when it comes to that
+//! step for the n-th time (the first, if n is not given). A release is built without them, and nothing is here.
 //! The steps are named where they are taken.
 
 /// A named step.
-#[cfg(not(feature = "failpoints"))]
+#[cfg(not(debug_assertions))]
 #[inline]
 pub const fn failpoint(_step: &str) {}
 
 /// A named step.
-#[cfg(feature = "failpoints")]
+#[cfg(debug_assertions)]
 pub fn failpoint(step: &str) {
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU64, Ordering};

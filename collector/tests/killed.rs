@@ -1,8 +1,9 @@
 //! A process that is killed at each named step of the store (attack A14): no acknowledged leaf is lost, and the log
-//! goes on. Runs with the feature `failpoints`.
+//! goes on. Failpoints are in builds with debug assertions only.
 //!
 //! The test starts its own executable again as the process that dies, and reads from its output what it acknowledged.
 
+#![cfg(debug_assertions)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
