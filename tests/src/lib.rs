@@ -2,8 +2,10 @@
 //! code with the crates under test.
 
 pub mod evidence;
+pub mod insider;
 pub mod kubelet;
 pub mod oracle;
+pub mod peer;
 pub mod printer;
 pub mod tamper;
 pub mod trace;

@@ -21,7 +21,7 @@ pub use collector::Collector;
 pub use issuer::{Authority, Issuer};
 pub use process::{Process, binary};
 pub use sidecar::{Sidecar, SidecarOptions};
-pub use verify::{Answer, Finding};
+pub use verify::{Answer, Finding, verify};
 
 /// The pod that a sidecar runs in.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -58,7 +58,7 @@ impl Log {
         let origin = format!("{name}-{}", hex(&sha256(public.as_bytes())[..4]));
         let vkey = vkey(&origin, 1, public.as_bytes());
         let mut image = Image::default();
-        image.put("key", hex(key.as_bytes()).into_bytes());
+        image.put("key", key.as_bytes().to_vec());
         image.put("vkey", format!("{vkey}\n").into_bytes());
         image.put("version", &b"1 indelible-collector/0.1.0\n"[..]);
         image.put("LOCK", &b""[..]);

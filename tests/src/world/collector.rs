@@ -65,6 +65,14 @@ impl Collector {
         Ok(collector)
     }
 
+    /// Starts a second process on the same directory, which should not be: whatever becomes of it is told by the caller.
+    pub fn second(&self) -> Result<Process> {
+        let mut args = self.command.clone();
+        let program = PathBuf::from(args.remove(0));
+        args.extend(["--listen".into(), "127.0.0.1:0".into()]);
+        Process::start(&format!("collector-{}-second", self.ordinal), &self.dir, &program, &args, &[])
+    }
+
     fn run(&mut self, listen: &str, env: &[(&str, &str)]) -> Result<()> {
         let mut args = self.command.clone();
         let program = PathBuf::from(args.remove(0));

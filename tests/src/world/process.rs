@@ -57,6 +57,13 @@ impl Process {
         Ok(String::from_utf8_lossy(&std::fs::read(&self.stderr)?).into_owned())
     }
 
+    /// The most memory that it had resident so far, in KiB.
+    pub fn peak_kib(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("a process has a peak")?;
+        Ok(line.trim().trim_end_matches(" kB").trim().parse()?)
+    }
+
     /// Its id.
     pub fn id(&self) -> u32 {
         self.child.id()

@@ -106,8 +106,8 @@ impl Answer {
     }
 }
 
-/// Runs the verifier.
-pub(super) fn verify(sources: &[PathBuf], flags: &[&OsStr]) -> Result<Answer> {
+/// `indelible verify --json` over these sources with exactly these flags.
+pub fn verify(sources: &[PathBuf], flags: &[&OsStr]) -> Result<Answer> {
     let output = Command::new(binary("indelible")?).arg("verify").args(sources).arg("--json").args(flags).output()?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let mut answer: Answer = serde_json::from_slice(&output.stdout)

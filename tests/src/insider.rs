@@ -1,0 +1,98 @@
+//! Who has a collector's volume: its files and, unless said otherwise, its log's key.
+//!
+//! Takes a data directory apart into leaves with their bodies, lets a test change them, and writes a directory that is
+//! sound in itself: frames, marks, tiles, and a checkpoint that is signed with the log's own key. What such a
+//! directory cannot show is for others to say: receipts, checkpoints seen earlier, the chains themselves.
+
+use anyhow::{Context as _, Result, ensure};
+use ed25519_dalek::SigningKey;
+
+use crate::tamper::Image;
+use crate::tamper::wire::{In, base64, frame, key_id, leaf_hash, mark, put16, root, sign, tile_path};
+
+/// A leaf with its stored body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaf {
+    /// The leaf's bytes.
+    pub bytes: Vec<u8>,
+    /// How the body is stored.
+    pub codec: u8,
+    /// The stored body.
+    pub body: Vec<u8>,
+}
+
+impl Leaf {
+    /// Whether it is a batch.
+    pub fn is_batch(&self) -> bool {
+        self.bytes.starts_with(&[1, 3])
+    }
+}
+
+/// A leaf's place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The segment's path.
+    pub segment: String,
+    /// Where its frame begins.
+    pub start: usize,
+    /// Where its body begins.
+    pub body: usize,
+    /// Where its frame ends.
+    pub end: usize,
+}
+
+/// All leaves of a directory, in order, each with its place.
+pub fn leaves(image: &Image) -> Result<Vec<(Leaf, Place)>> {
+    let mut leaves = Vec::new();
+    for (name, bytes) in image.below("segments").filter(|(name, _)| name.strip_suffix(".seg").is_some()) {
+        let mut rest = In(bytes);
+        while rest.0.iter().any(|byte| *byte != 0) {
+            let start = bytes.len() - rest.0.len();
+            let length = rest.u32().context("a frame's length")?;
+            let mut frame = In(rest.take(usize::try_from(length)?).context("a frame's content")?);
+            frame.u32().context("a frame's checksum")?;
+            let leaf = frame.lp16().context("a frame's leaf")?.to_vec();
+            let codec = frame.u8().context("a frame's codec")?;
+            if !leaf.is_empty() {
+                let end = start + 4 + usize::try_from(length)?;
+                let place = Place { segment: format!("segments/{name}"), start, body: end - frame.0.len(), end };
+                leaves.push((Leaf { bytes: leaf, codec, body: frame.0.to_vec() }, place));
+            }
+        }
+    }
+    Ok(leaves)
+}
+
+/// The directory of a log that has these leaves, signed with the key of `original`.
+pub fn resigned(original: &Image, leaves: &[Leaf]) -> Result<Image> {
+    let key = original.get("key").and_then(|key| key.try_into().ok()).context("the key is 32 bytes")?;
+    let key = SigningKey::from_bytes(key);
+    let vkey = String::from_utf8(original.get("vkey").context("there is a vkey")?.to_vec())?;
+    let origin = vkey.split('+').next().context("a vkey has a name")?;
+    let mut image = Image::default();
+    for path in ["key", "vkey", "version", "LOCK"] {
+        image.put(path, original.get(path).unwrap_or_default().to_vec());
+    }
+    let mut segment = Vec::new();
+    for leaf in leaves {
+        segment.extend(mark(segment.len()));
+        segment.extend(frame(&leaf.bytes, leaf.codec, &leaf.body));
+    }
+    image.put(&format!("segments/{:020}.seg", 0), segment);
+    let hashes: Vec<_> = leaves.iter().map(|leaf| leaf_hash(&leaf.bytes)).collect();
+    for (n, (full, of)) in hashes.chunks_exact(256).zip(leaves.chunks_exact(256)).enumerate() {
+        let mut bundle = Vec::new();
+        for leaf in of {
+            put16(&mut bundle, &leaf.bytes);
+        }
+        image.put(&tile_path("0", n), full.concat());
+        image.put(&tile_path("entries", n), bundle);
+    }
+    let text = format!("{origin}\n{}\n{}\n", leaves.len(), base64(&root(&hashes)));
+    let public = key.verifying_key();
+    let blob = [&key_id(origin, 1, public.as_bytes())[..], &sign(&key, text.as_bytes())].concat();
+    let line = base64(&blob);
+    ensure!(vkey.trim_end() == crate::tamper::wire::vkey(origin, 1, public.as_bytes()), "the key is not the vkey's");
+    image.put("checkpoint", format!("{text}\n— {origin} {line}\n").into_bytes());
+    Ok(image)
+}

@@ -1,0 +1,184 @@
+//! A client that says to a collector what a test tells it to, honest or not.
+//!
+//! Speaks HTTP/2 over TLS 1.3 as a sidecar does, without any of a sidecar's care: no retries, no checks. What it sends
+//! is made with the tests' own implementation of the format ([`crate::tamper::actor`]).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request};
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use tokio_rustls::TlsConnector;
+
+use crate::tamper::Rng;
+use crate::tamper::actor::{Batch, Chain, Issuer, Pod, Session};
+use crate::tamper::wire::{hex, put32};
+use crate::world::{PodIdentity, World};
+
+/// How long an answer may take.
+const BOUND: Duration = Duration::from_secs(30);
+
+/// A collector's whole answer.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// Its status code.
+    pub status: u16,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// What a person reads of a refusal.
+    pub fn problem(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// Fails unless the status is one of these.
+    pub fn expect(self, statuses: &[u16]) -> Result<Self> {
+        ensure!(statuses.contains(&self.status), "{} where {statuses:?} was due: {}", self.status, self.problem());
+        Ok(self)
+    }
+}
+
+/// A connection to a collector.
+#[derive(Debug)]
+pub struct Peer {
+    runtime: Runtime,
+    sender: SendRequest<Full<Bytes>>,
+}
+
+impl Peer {
+    /// Connects to one of a world's collectors.
+    pub fn connect(world: &World, collector: usize) -> Result<Self> {
+        let url = world.collectors[collector].url();
+        let address = url.strip_prefix("https://").context("a collector's URL is https")?.to_owned();
+        let ca = std::fs::read(world.authority.ca())?;
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(&ca)?)?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let sender = runtime.block_on(async {
+            let stream = TcpStream::connect(address).await?;
+            let name = ServerName::try_from("localhost")?;
+            let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+            let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+            tokio::spawn(connection);
+            anyhow::Ok(sender)
+        })?;
+        Ok(Self { runtime, sender })
+    }
+
+    /// Sends a request and waits for its whole answer. An error means that there was none.
+    pub fn send(&mut self, method: Method, path: &str, token: &str, body: impl Into<Bytes>) -> Result<Reply> {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("https://localhost{path}"))
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/vnd.indelible.v1")
+            .body(Full::new(body.into()))?;
+        let sender = &mut self.sender;
+        self.runtime.block_on(async {
+            let answer = async {
+                sender.ready().await?;
+                let (head, body) = sender.send_request(request).await?.into_parts();
+                let body = body.collect().await?.to_bytes();
+                anyhow::Ok(Reply { status: head.status.as_u16(), headers: head.headers, body })
+            };
+            tokio::time::timeout(BOUND, answer).await.context("no answer in time")?
+        })
+    }
+
+    /// Introduces a session.
+    pub fn session(&mut self, session: &Session) -> Result<Reply> {
+        let path = format!("/v1/sessions/{}", hex(&session.id));
+        self.send(Method::PUT, &path, &session.token, session.bytes.clone())
+    }
+
+    /// Introduces a chain in the name of a session.
+    pub fn chain(&mut self, session: &Session, chain: &Chain) -> Result<Reply> {
+        let body = [&session.id[..], &chain.genesis].concat();
+        self.send(Method::PUT, &format!("/v1/chains/{}", hex(&chain.id)), &session.token, body)
+    }
+
+    /// Sends a batch; its kept receipt is the answer's body and the commitment.
+    pub fn batch(&mut self, session: &Session, batch: &Batch) -> Result<Reply> {
+        self.send(Method::POST, "/v1/batches", &session.token, upload(batch))
+    }
+}
+
+/// A batch as it is sent, not packed.
+pub fn upload(batch: &Batch) -> Vec<u8> {
+    let mut out = batch.commitment.clone();
+    out.push(0);
+    put32(&mut out, &batch.body);
+    out
+}
+
+/// A pod whose sidecar is the test itself.
+#[derive(Debug)]
+pub struct Puppet {
+    /// Its session; the token is one that the world's issuer minted.
+    pub session: Session,
+    /// Its container's chain.
+    pub chain: Chain,
+    next: usize,
+}
+
+impl Puppet {
+    /// A pod's first session and its container `app`.
+    pub fn new(world: &World, pod: &PodIdentity, seed: u64) -> Result<Self> {
+        let actor = Pod { namespace: pod.namespace.clone(), name: pod.name.clone(), uid: pod.uid.clone() };
+        let mut rng = Rng::new(seed, 0);
+        let now = i64::try_from(jiff::Timestamp::now().as_nanosecond())?;
+        // Its own issuer's token is not one that anybody knows.
+        let issuer = Issuer::new(&mut rng);
+        let mut session = Session::new(&mut rng, &issuer, &actor, now);
+        session.token = world.issuer.pod_token(pod)?;
+        Ok(Self { session, chain: Chain::new(&actor, "app", 0), next: 0 })
+    }
+
+    /// Introduces session and chain.
+    pub fn introduce(&self, peer: &mut Peer) -> Result<()> {
+        peer.session(&self.session)?.expect(&[200, 201])?;
+        peer.chain(&self.session, &self.chain)?.expect(&[200, 201])?;
+        Ok(())
+    }
+
+    /// Prints some lines.
+    pub fn print(&mut self, lines: usize) -> Result<()> {
+        for _ in 0..lines {
+            let now = i64::try_from(jiff::Timestamp::now().as_nanosecond())?;
+            let line = format!("line {} of this container, which is neither short nor long", self.chain.len());
+            self.chain.push(now, 1, line.into_bytes());
+        }
+        Ok(())
+    }
+
+    /// Ends the chain.
+    pub fn end(&mut self) -> Result<()> {
+        let now = i64::try_from(jiff::Timestamp::now().as_nanosecond())?;
+        self.chain.say(now, r#"{"kind":"end","reason":"terminated"}"#);
+        Ok(())
+    }
+
+    /// Seals what was printed since the last time.
+    pub fn seal(&mut self) -> Batch {
+        let first = std::mem::replace(&mut self.next, self.chain.len());
+        self.chain.seal(&self.session, first, self.next)
+    }
+}

@@ -1,0 +1,99 @@
+//! Who has a collector's volume and its log's key: A9 and the signed half of A2.
+
+use indelible_tests::insider::{Leaf, leaves, resigned};
+use indelible_tests::tamper::Image;
+
+use super::evidence::{Evidence, assert_tells};
+
+fn all(image: &Image) -> Vec<Leaf> {
+    leaves(image).unwrap().into_iter().map(|(leaf, _)| leaf).collect()
+}
+
+/// Where the last ten batches begin.
+fn last_ten(leaves: &[Leaf]) -> usize {
+    leaves.iter().enumerate().filter(|(_, leaf)| leaf.is_batch()).rev().nth(9).unwrap().0
+}
+
+/// A2 with the stolen key: the tree is rebuilt without a batch; the kept receipt convicts the log.
+#[test]
+fn a_log_rebuilt_without_a_batch_is_convicted_by_a_receipt() {
+    let evidence = Evidence::new(2, 30);
+    let mut leaves = all(&evidence.images[0]);
+    leaves.remove(last_ten(&leaves));
+    let image = resigned(&evidence.images[0], &leaves).unwrap();
+    let kept = evidence.kept_receipts();
+    let answer = evidence.verify(&[(0, &image)], &["--receipts", kept.to_str().unwrap()]);
+    assert_eq!((answer.code, &*answer.verdicts["integrity"]), (1, "fail"), "{}", answer.texts());
+    assert!(answer.classes().contains(&"withheld"), "{}", answer.texts());
+    assert_tells(&answer, evidence.origin(0));
+}
+
+/// The last ten batches are cut off, and the log is signed again with its own key at the length that it had: it
+/// contradicts a checkpoint that was seen earlier.
+#[test]
+fn a_log_without_its_last_batches_contradicts_a_checkpoint_seen_earlier() {
+    let evidence = Evidence::new(3, 40);
+    let mut leaves = all(&evidence.images[0]);
+    let size = leaves.len();
+    let sealed = leaves.pop().unwrap();
+    leaves.truncate(last_ten(&leaves));
+    leaves.resize(size - 1, Leaf { bytes: clock(&sealed), codec: 0, body: Vec::new() });
+    leaves.push(sealed);
+    let image = resigned(&evidence.images[0], &leaves).unwrap();
+    let seen = evidence.data[0].join("checkpoint");
+    let answer = evidence.verify(&[(0, &image)], &["--checkpoint", seen.to_str().unwrap()]);
+    assert_eq!((answer.code, &*answer.verdicts["integrity"]), (1, "fail"), "{}", answer.texts());
+    assert!(answer.classes().contains(&"rewritten"), "{}", answer.texts());
+    assert_tells(&answer, evidence.origin(0));
+}
+
+/// Statement 10, a sign of life, with the time of another statement.
+fn clock(other: &Leaf) -> Vec<u8> {
+    let json = br#"{"offset_ms":0}"#;
+    let time = &other.bytes[other.bytes.len() - 8..];
+    [&[1, 4, 0, 10, 0, 0, 0, 15][..], json, time].concat()
+}
+
+/// The same, plainly shorter: a copy that shows less than was seen is not whole, whoever made it so.
+#[test]
+fn a_copy_that_is_shorter_than_what_was_seen_never_passes() {
+    let evidence = Evidence::new(3, 40);
+    let mut leaves = all(&evidence.images[0]);
+    leaves.truncate(last_ten(&leaves));
+    let image = resigned(&evidence.images[0], &leaves).unwrap();
+    let seen = evidence.data[0].join("checkpoint");
+    let answer = evidence.verify(&[(0, &image)], &["--checkpoint", seen.to_str().unwrap()]);
+    assert!([1, 2].contains(&answer.code), "{}", answer.texts());
+    assert!(answer.findings.iter().any(|finding| finding.text.contains(evidence.origin(0))), "{}", answer.texts());
+}
+
+/// A9: every signature is stripped. Evidence without signatures fails; it does not pass for want of something wrong.
+#[test]
+fn evidence_without_signatures_fails() {
+    let evidence = Evidence::new(2, 10);
+    // The log's own: checkpoints are left with their text.
+    let mut bare = evidence.images[0].clone();
+    let notes: Vec<_> = bare.paths().filter(|path| path.starts_with("checkpoint")).map(str::to_owned).collect();
+    for path in &notes {
+        let text = String::from_utf8(bare.get(path).unwrap().to_vec()).unwrap();
+        let unsigned = text.split("\n\n").next().unwrap().to_owned() + "\n\n";
+        bare.put(path, unsigned.into_bytes());
+    }
+    let answer = evidence.verify(&[(0, &bare)], &[]);
+    assert_eq!((answer.code, &*answer.verdicts["integrity"]), (1, "fail"), "{}", answer.texts());
+    assert!(answer.classes().contains(&"bad-checkpoint"), "{}", answer.texts());
+    // The sidecars': every batch keeps all but its signature, and the logs are signed again with their own keys.
+    let images: Vec<_> = evidence.images.iter().map(unsigned_batches).collect();
+    let answer = evidence.verify(&[(0, &images[0]), (1, &images[1])], &[]);
+    assert_eq!((answer.code, &*answer.verdicts["integrity"]), (1, "fail"), "{}", answer.texts());
+    assert!(answer.classes().contains(&"forged"), "{}", answer.texts());
+}
+
+fn unsigned_batches(image: &Image) -> Image {
+    let mut leaves = all(image);
+    for leaf in leaves.iter_mut().filter(|leaf| leaf.is_batch()) {
+        // The commitment's last 64 bytes.
+        leaf.bytes[2 + 162..2 + 226].fill(0);
+    }
+    resigned(image, &leaves).unwrap()
+}
