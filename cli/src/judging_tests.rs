@@ -1,3 +1,5 @@
+//! What the commands say of directories that are whole, changed, cut or left out.
+
 use std::fs;
 use std::path::Path;
 

@@ -230,7 +230,9 @@ fn reopen(table: &mut Table, place: Place, missing: Missing, now: Time, readable
             }
             Some(FileEnd::GivenUp(gap)) => Some(FileEnd::GivenUp(gap)),
             Some(FileEnd::Left { offset }) if gone && offset <= from => Some(FileEnd::Left { offset }),
-            Some(FileEnd::Left { .. }) | None if gone && missing == Missing::Declared => Some(FileEnd::Left { offset: from }),
+            Some(FileEnd::Left { .. }) | None if gone && missing == Missing::Declared => {
+                Some(FileEnd::Left { offset: from })
+            }
             Some(FileEnd::Left { .. }) | None if gone => {
                 let (file, reason) = (row.base.clone(), GapReason::Unreadable);
                 Some(FileEnd::GivenUp(GivenUp { offset: from, bytes: None, reason, file, time: now }))

@@ -4,6 +4,7 @@
 //! cursor) ends at [`capture::Capture`]; forwarding begins with the [`capture::Output`] that it hands out and reports
 //! back what is receipted. One thread, one owner each.
 
+pub mod alarm;
 pub mod armed;
 pub mod capture;
 pub mod clock;

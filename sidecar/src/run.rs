@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::alarm::Alarm;
 use crate::capture::Capture;
 use crate::config::Config;
 use crate::forward::edges::{Edges, Report};
@@ -90,6 +91,7 @@ struct Sources {
     files: Watch,
     terminate: Signal,
     interrupt: Signal,
+    alarm: Alarm,
 }
 
 impl Sources {
@@ -102,7 +104,7 @@ impl Sources {
             Some(report) = self.reports.recv() => Wake::Reported(report),
             changed = self.files.changed() => Wake::Changed(changed),
             Some(scrape) = self.scrapes.recv() => Wake::Scraped(scrape),
-            () = tokio::time::sleep(sleep) => Wake::Time,
+            () = self.alarm.after(sleep) => Wake::Time,
         }
     }
 }
@@ -128,6 +130,7 @@ pub async fn run(parts: Parts, reports: mpsc::Receiver<Report>) -> std::io::Resu
         files: Watch::new(&parts.config.logs),
         terminate: signal(SignalKind::terminate())?,
         interrupt: signal(SignalKind::interrupt())?,
+        alarm: Alarm::new()?,
     };
     let mut sidecar = Sidecar::new(parts);
     loop {

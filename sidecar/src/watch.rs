@@ -51,7 +51,10 @@ impl Watch {
 
     /// Waits for a change. May be dropped and called again at any time: nothing is lost.
     pub async fn changed(&mut self) -> Changed {
-        tokio::time::sleep_until(self.not_before).await;
+        // Asked first, because a timer of the runtime that is made and over at once wakes it again.
+        if Instant::now() < self.not_before {
+            tokio::time::sleep_until(self.not_before).await;
+        }
         self.not_before = Instant::now() + Duration::from_secs(1) / MAX_WAKES;
         if self.watched.is_empty() && self.arm() {
             return Changed::Everything;

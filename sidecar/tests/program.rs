@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "everything here is a test")]
 
+#[expect(dead_code, reason = "what it can do is for the other tests of this folder")]
 mod pool;
 
 use std::path::Path;
@@ -15,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use self::pool::{Authority, Collector, Names, Scripted};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const PROGRAM: &str = env!("CARGO_BIN_EXE_indelible-sidecar");
 
 /// `{"kubernetes.io":{"namespace":"shop","pod":{"name":"web-0","uid":"u-1"},"serviceaccount":{"name":"web"}}}`

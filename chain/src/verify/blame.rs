@@ -177,10 +177,11 @@ impl Blame {
     fn fate(&self, case: &Case<'_>, shown_at: Time) -> Fate {
         if !self.vague.is_empty() {
             Fate::Lost { views: self.vague.clone(), index: None }
+        } else if case.sources.may_be_elsewhere() {
+            // Before pending: whoever reads that a log is not there asks first what may be in it.
+            Fate::Elsewhere
         } else if case.terms.now.since(shown_at) < QUIET || self.behind.is_some_and(|behind| shown_at > behind) {
             Fate::Pending
-        } else if case.sources.may_be_elsewhere() {
-            Fate::Elsewhere
         } else {
             Fate::Gap
         }

@@ -160,7 +160,7 @@ impl Sources {
             .map(|(log, _)| log.origin().to_string())
             .collect();
         // A source that cannot be read and does not say its name may be any of them.
-        if missing.len() > unnamed {
+        if unnamed == 0 {
             let named_by = "the policy";
             self.absent.extend(missing.into_iter().map(|origin| AbsentLog { origin, named_by: named_by.into() }));
         }

@@ -1,3 +1,5 @@
+//! Data directories as they are read: whole, hostile, of another format, while they are written.
+
 use std::fs;
 
 use indelible_chain::leaf::Leaf;

@@ -1,3 +1,5 @@
+//! Segment files as they are read: whole, damaged anywhere, and cut.
+
 use std::io::{Seek, Write};
 
 use indelible_chain::stored::Codec;

@@ -20,7 +20,11 @@ const APP: &str = "app";
 #[derive(Clone, Debug)]
 enum Act {
     /// The container prints: a part that leaves the line open, or its end.
-    Print { stderr: bool, open: bool, len: usize },
+    Print {
+        stderr: bool,
+        open: bool,
+        len: usize,
+    },
     /// A line of which the sidecar may see half.
     Half,
     Rotate,
@@ -29,7 +33,9 @@ enum Act {
     /// The oldest file that is not packed, but for the newest.
     Pack,
     /// The oldest file of a restart.
-    Delete { newest: bool },
+    Delete {
+        newest: bool,
+    },
     Restart,
     Settle,
     Flush,
@@ -38,7 +44,10 @@ enum Act {
     Kill,
     Start,
     Reboot,
-    Fault { calls: u32, torn_at: usize },
+    Fault {
+        calls: u32,
+        torn_at: usize,
+    },
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -259,7 +268,7 @@ impl Model {
             Act::Rotate => self.rotate(),
             Act::Late => self.write_late(),
             Act::Pack => {
-                let plain = |log: &Log| log.name.contains(".log.") && !log.name.ends_with(".gz");
+                let plain = |log: &Log| log.name.contains(".log.") && !is_packed(&log.name);
                 let candidates: Vec<usize> = (0..self.files.len()).filter(|i| plain(&self.files[*i])).collect();
                 if candidates.len() > 1 {
                     self.pack(candidates[0]);
@@ -272,14 +281,13 @@ impl Model {
                 }
             }
             Act::Restart if self.restart < 6 => self.restart(),
-            Act::Restart => {}
             Act::Settle => self.settle(),
             Act::Flush if !self.is_down() => {
                 self.settle();
                 self.rig.flush();
             }
             Act::Receipt(count) if !self.is_down() => self.rig.receipt(*count),
-            Act::Flush | Act::Receipt(_) => {}
+            Act::Restart | Act::Flush | Act::Receipt(_) => {}
             Act::Wait(seconds) => self.rig.pass(Duration::from_secs(*seconds)),
             Act::Kill => self.kill(),
             Act::Start => self.start(),
@@ -319,7 +327,7 @@ impl Model {
     }
 
     fn write_late(&mut self) {
-        let rotated = |log: &Log| log.name.contains(".log.") && !log.name.ends_with(".gz");
+        let rotated = |log: &Log| log.name.contains(".log.") && !is_packed(&log.name);
         if let Some(index) = self.files.iter().rposition(rotated).filter(|_| self.half.is_none()) {
             let id = self.id();
             self.late.push(id);
@@ -401,9 +409,10 @@ fn check(model: &Model) -> Result<(), TestCaseError> {
     let missing: Vec<u32> = parts.iter().chain(late).copied().filter(|id| !said.contains(id)).collect();
     // What a later incarnation reads again is said twice; nothing else is.
     prop_assert!(missing.iter().all(|id| lost.contains(id)), "missing {missing:?}, lost {lost:?}: {:#?}", story());
-    let declared = reasons.contains(&ResumeReason::FileGone) || rig.chains.iter().any(|chain| {
-        rig.stored[chain].records.iter().any(|said| matches!(said.control(), Some(Control::Gap { .. })))
-    });
+    let declared = reasons.contains(&ResumeReason::FileGone)
+        || rig.chains.iter().any(|chain| {
+            rig.stored[chain].records.iter().any(|said| matches!(said.control(), Some(Control::Gap { .. })))
+        });
     // What is written to a file that was left, while no sidecar runs, and removed before one does, nobody can know of.
     let known_missing = missing.iter().any(|id| parts.contains(id));
     prop_assert!(!known_missing || declared, "missing {missing:?} is not declared: {:#?}", story());
@@ -454,4 +463,8 @@ proptest! {
     fn any_history_with_reboots_is_told_as_it_was(seen in any::<bool>(), acts in prop::collection::vec(with_reboots(), 1..80)) {
         run(if seen { Start::Seen } else { Start::Empty }, &acts)?;
     }
+}
+
+fn is_packed(name: &str) -> bool {
+    std::path::Path::new(name).extension().is_some_and(|extension| extension == "gz")
 }

@@ -30,7 +30,8 @@ fn replay(case: &serde_json::Value, chunk: usize) -> Rig {
     // Restarts that a case does not have were without a byte: else they would be a gap.
     rig.logs.make("c");
     rig.settle();
-    let restart = |file: &serde_json::Value| file["name"].as_str().unwrap().split('.').next().unwrap().parse::<u32>().unwrap();
+    let restart =
+        |file: &serde_json::Value| file["name"].as_str().unwrap().split('.').next().unwrap().parse::<u32>().unwrap();
     for n in 0..=case["files"].as_array().unwrap().iter().map(restart).max().unwrap() {
         rig.logs.append("c", &format!("{n}.log"), b"");
     }
@@ -63,13 +64,12 @@ fn check(case: &serde_json::Value, mut rig: Rig) {
         assert_eq!(said.time, expected["time"].as_i64().unwrap(), "{name}: time of {n}");
         assert_eq!(u64::from(said.source.code()), expected["source"].as_u64().unwrap(), "{name}: source of {n}");
         assert_eq!(u64::from(said.flags.bits()), expected["flags"].as_u64().unwrap(), "{name}: flags of {n}");
-        match expected["payload"].as_str() {
-            Some(text) => assert_eq!(said.payload, hex(text), "{name}: payload of {n}"),
-            None => {
-                assert_eq!(said.payload.len() as u64, expected["payload"]["length"].as_u64().unwrap(), "{name}: {n}");
-                let digest = Digest::sha256(&said.payload).to_string();
-                assert_eq!(digest, expected["payload"]["sha256"].as_str().unwrap(), "{name}: payload of {n}");
-            }
+        if let Some(text) = expected["payload"].as_str() {
+            assert_eq!(said.payload, hex(text), "{name}: payload of {n}");
+        } else {
+            assert_eq!(said.payload.len() as u64, expected["payload"]["length"].as_u64().unwrap(), "{name}: {n}");
+            let digest = Digest::sha256(&said.payload).to_string();
+            assert_eq!(digest, expected["payload"]["sha256"].as_str().unwrap(), "{name}: payload of {n}");
         }
     }
     let head = records[expected.len() - 1].link.to_string();

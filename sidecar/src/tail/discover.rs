@@ -209,7 +209,9 @@ impl Tail {
             _ => self.missing(new),
         };
         match self.stage {
-            Stage::Loaded { .. } if missing.is_some() && !is_unheard(self.journal.state()) => self.beside = Beside::Hole,
+            Stage::Loaded { .. } if missing.is_some() && !is_unheard(self.journal.state()) => {
+                self.beside = Beside::Hole;
+            }
             _ => self.add_missing(e, missing),
         }
     }

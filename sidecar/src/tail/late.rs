@@ -200,7 +200,12 @@ impl Tail {
             let late = state.lates.iter().any(|late| late.file == row.id);
             let is_place = state.cursor.place.file() == Some(row.id) || self.place.file() == Some(row.id);
             let is_open = state.cursor.lines.open_positions().any(|at| at.file == row.id);
-            if !late && !is_place && !is_open && state.reach.place.file() != Some(row.id) && !self.named.contains(&row.id) {
+            if !late
+                && !is_place
+                && !is_open
+                && state.reach.place.file() != Some(row.id)
+                && !self.named.contains(&row.id)
+            {
                 gone.insert(row.id);
             }
         }

@@ -129,9 +129,9 @@ impl Tail {
         e: &mut Edges<'_>,
         turn: InTurn,
         offset: u64,
-        error: Option<ReadError>,
+        error: Option<&ReadError>,
     ) -> Result<Step, JournalError> {
-        if error.as_ref().is_none_or(ReadError::may_pass) && e.ending == Ending::No {
+        if error.is_none_or(ReadError::may_pass) && e.ending == Ending::No {
             let since = match self.failing {
                 Some((file, since)) if file == turn.file => since,
                 _ => {
@@ -240,12 +240,14 @@ impl Tail {
             place => state.table.reading(place).unwrap_or(usize::MAX),
         };
         let held = |row: &Row| match self.held.get(&row.id) {
-            Some(held) if !state.table.is_live(row) && !matches!(row.end, Some(FileEnd::GivenUp(_))) => match state.cursor.place {
-                Place::In(at) if at.file == row.id && held.content.packed() == Packed::No => {
-                    held.size.saturating_sub(at.offset)
+            Some(held) if !state.table.is_live(row) && !matches!(row.end, Some(FileEnd::GivenUp(_))) => {
+                match state.cursor.place {
+                    Place::In(at) if at.file == row.id && held.content.packed() == Packed::No => {
+                        held.size.saturating_sub(at.offset)
+                    }
+                    _ => held.size,
                 }
-                _ => held.size,
-            },
+            }
             _ => 0,
         };
         state.table.rows().iter().skip(from).map(held).sum()

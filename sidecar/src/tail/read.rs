@@ -142,12 +142,12 @@ impl Tail {
                 if n < want {
                     let end = offset + n as u64;
                     if let Err(error) = held.content.read_at(end, &mut [0]) {
-                        return self.cannot_read(e, turn, end, Some(error)).map(Err);
+                        return self.cannot_read(e, turn, end, Some(&error)).map(Err);
                     }
                 }
                 Ok(Ok(n))
             }
-            Err(error) => self.cannot_read(e, turn, offset, Some(error)).map(Err),
+            Err(error) => self.cannot_read(e, turn, offset, Some(&error)).map(Err),
         }
     }
 

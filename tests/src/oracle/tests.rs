@@ -1,3 +1,5 @@
+//! The oracle against the vectors and against the recorded heads.
+
 use super::*;
 use crate::trace::Trace;
 

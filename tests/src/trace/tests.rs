@@ -1,3 +1,5 @@
+//! The recording, and its replay.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::Arc;
@@ -84,7 +86,7 @@ fn a_replay_can_be_waited_for_and_stopped() {
 fn a_replay_that_fails_says_where_and_ends() {
     let trace = Arc::new(Trace::recorded().unwrap());
     let root = tempfile::tempdir().unwrap();
-    fs::create_dir(root.path().join(&trace.pods()[1].directory)).unwrap();
+    fs::write(root.path().join(&trace.pods()[1].directory), "in the way").unwrap();
     let replay = Replay::start(&trace, root.path(), Speed::times(1e6).unwrap());
     assert_eq!(replay.wait_until(trace.duration()).operations, 1);
     assert!(format!("{:#}", replay.join().unwrap_err()).contains("operation 1"));
