@@ -52,6 +52,7 @@ struct InitArgs {
 }
 
 #[derive(Debug, Args)]
+#[allow(rustdoc::broken_intra_doc_links, reason = "the text is the help that people read in a terminal")]
 struct ServeArgs {
     /// Directory of this collector's log [required]; created if absent, mode 0700
     #[arg(long, env = "INDELIBLE_DATA", value_name = "DIR")]

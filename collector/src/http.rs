@@ -1,7 +1,7 @@
 //! The interface of section 5 of the format, over HTTP/2.
 //!
 //! Owns routes and their limits: which call is which function, what may be in flight, and how an answer looks. One
-//! function stands for one row of the interface's table: rows that write are in [`write`], rows that read in [`read`],
+//! function stands for one row of the interface's table: rows that write are in [`mod@write`], rows that read in [`read`],
 //! [`frames`] and [`tiles`]. There is no row that changes or removes what is stored, and no other method on any path.
 
 mod access;

@@ -28,6 +28,7 @@ pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("INDELIB
 /// once the log directory is listed and its files are open.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "indelible-sidecar", version = VERSION, next_line_help = false)]
+#[allow(rustdoc::invalid_html_tags, reason = "the text is the help that people read in a terminal")]
 pub struct Config {
     /// The pod's log directory as the kubelet lays it out: <container>/<restart>.log
     #[arg(long, env = "INDELIBLE_LOGS", value_name = "DIR")]

@@ -1,6 +1,6 @@
 //! Gives waiting batches to collectors, and takes them back.
 //!
-//! The first batches of a session go to its home; after that each goes where [`balance`](super::balance) says, among
+//! The first batches of a session go to its home; after that each goes where [`super::balance`] says, among
 //! the collectors that are usable, that have room, that do not have it already, and that do not pause for it. A batch that is given to a
 //! collector which does not know its chain yet is *parked* until the introductions are through; it counts as in
 //! flight there meanwhile.

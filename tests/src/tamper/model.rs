@@ -3,7 +3,7 @@
 //! It reads a history's directories as they were and as they are after a mutation, and says verdicts, exit code and
 //! the classes of which a finding must be. It is derived from the specification alone and shares no code with the
 //! verifier, and it is simpler, since it may look at what was there before and need not find its way through damage:
-//! - a directory whose files hold exactly what was signed ([`view`]) is judged as a prefix of an honest log ([`join`]),
+//! - a directory whose files hold exactly what was signed (`view`) is judged as a prefix of an honest log (`join`),
 //!   and every verdict is exact;
 //! - one that does not is tampered with. That is exact, too; how much of the other axes it takes down depends on how
 //!   much a reader can save, and is bounded from both sides ([`Span`]).
