@@ -83,7 +83,7 @@ impl Run {
         let replay = self.begin(speed);
         for (at, victim) in kills.iter() {
             replay.wait_until(*at);
-            self.strike(*victim).expect("killing and starting again");
+            self.strike(*victim, *at).expect("killing and starting again");
         }
         replay.join().expect("replaying");
     }
@@ -103,12 +103,12 @@ impl Run {
         Replay::start(&self.trace, self.world.logs(), speed)
     }
 
-    fn strike(&mut self, victim: Victim) -> Result<()> {
+    fn strike(&mut self, victim: Victim, at: Duration) -> Result<()> {
         match victim {
             Victim::Sidecar(n) => {
                 // A sidecar ends with its pod: one whose pod was deleted is not started again, so it is not killed.
                 let count = self.sidecars.len();
-                let is_there = |n: &usize| self.world.logs().join(&self.trace.pods()[*n].directory).is_dir();
+                let is_there = |n: &usize| self.trace.gone(&self.trace.pods()[*n]).is_none_or(|gone| at < gone);
                 let n = (n..n + count).map(|n| n % count).find(is_there).context("all pods were deleted")?;
                 let sidecar = &mut self.sidecars[n];
                 sidecar.kill()?;

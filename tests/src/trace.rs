@@ -154,6 +154,13 @@ impl Trace {
         }
     }
 
+    /// When a pod was gone: the last of its log files had left the disk. None if it outlived the recording.
+    pub fn gone(&self, pod: &Pod) -> Option<Duration> {
+        let of_pod = |container: &str| container.split_once('/').is_some_and(|(dir, _)| dir == pod.directory);
+        let files = self.files.iter().filter(|(container, _)| of_pod(container)).flat_map(|(_, files)| files);
+        files.map(|file| file.gone).collect::<Option<Vec<_>>>()?.into_iter().max()
+    }
+
     /// How long the recording is.
     pub fn duration(&self) -> Duration {
         self.operations.last().map_or(Duration::ZERO, |operation| operation.at)

@@ -45,6 +45,13 @@ fn bytes_are_gone_when_the_last_file_that_holds_them_is() {
 }
 
 #[test]
+fn a_pod_is_gone_when_its_log_files_are_though_its_directory_stays() {
+    let trace = Trace::recorded().unwrap();
+    let gone: Vec<_> = trace.pods().iter().map(|pod| (&*pod.pod, trace.gone(pod).map(|at| at.as_secs()))).collect();
+    assert_eq!(gone, [("rotate", None), ("crash", None), ("multi", None), ("doomed", Some(32))]);
+}
+
+#[test]
 fn a_replay_leaves_on_disk_what_the_recording_left() {
     let trace = Arc::new(Trace::recorded().unwrap());
     let root = tempfile::tempdir().unwrap();
