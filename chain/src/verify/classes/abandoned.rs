@@ -17,12 +17,12 @@ pub(super) fn abandoned(case: &Case<'_>, out: &mut Findings) {
         let log = case.terms.policy.logs()[successor.log].origin().as_str();
         let by = case.log(successor.view);
         let views = &case.sources.views[successor.log];
-        let is_sealed = views.iter().any(|view| case.facts.view(*view).sealed.is_some());
         let about = About::leaf(case, Place { view: successor.view, index: successor.index });
-        if let Some((size, whose)) = case.sources.short.get(&successor.log).filter(|_| !is_sealed) {
+        // That it is short shows that a seal in it was not its end.
+        if let Some((size, whose)) = case.sources.short.get(&successor.log) {
             let shown = views.iter().map(|view| case.facts.view(*view).size()).max().unwrap_or(0);
             let text = format!(
-                "log {log} was not sealed and is continued by {by}; it had {size} leaves ({whose}), and the sources show \
+                "log {log} went on after what is shown of it and is continued by {by}; it had {size} leaves ({whose}), and the sources show \
                  {shown}.{} Add a copy of its volume, or its archive.",
                 elsewhere(case),
             );
@@ -82,6 +82,24 @@ mod tests {
         world.sign_all();
         let text = assert_only(&world.judge(), Class::Abandoned, MISSING);
         assert!(text.contains("shop/c1-") && text.contains("it had 6 leaves"), "{text}");
+    }
+
+    #[test]
+    fn a_copy_that_ends_in_an_older_seal_is_no_whole_log() {
+        let mut world = continued(6);
+        world.logs[1].entries.truncate(5);
+        world.logs[1].seal(at(45));
+        let mut more = Log::new("shop/c1", 11);
+        more.entries = world.logs[1].entries.clone();
+        more.start(at(46));
+        more.seal(at(47));
+        // The successor knows of more than the copy with its seal shows.
+        world.logs[2].entries.clear();
+        let (origin, size, root) = (more.origin().to_string(), more.entries.len() as u64, more.checkpoint().root());
+        world.logs[2].start(at(50));
+        world.logs[2].say(Statement::SuccessorOf { origin, size, root }, at(50));
+        world.sign_all();
+        assert_only(&world.judge(), Class::Abandoned, MISSING);
     }
 
     #[test]

@@ -45,9 +45,12 @@ pub(super) fn unclosed(case: &Case<'_>, out: &mut Findings) {
             case.log(place.view),
         );
         let ended = case.genesis(chain).and_then(|genesis| ends.get(genesis.pod_uid.as_str()));
+        // The end may be in a log that could not be looked at.
+        let is_elsewhere = case.sources.may_be_elsewhere();
+        let weight_of = |(axis, level): (Axis, Level)| (axis, if is_elsewhere { Level::Unknown } else { level });
         let (weight, text) = match ended {
             Some((at, reason)) if at.since(newest) <= QUIET => (
-                EXPLAINED,
+                weight_of(EXPLAINED),
                 format!(
                     "{stopped}; its pod ended at {} ({}). Output after that record may be missing.",
                     Utc(*at),
@@ -55,7 +58,7 @@ pub(super) fn unclosed(case: &Case<'_>, out: &mut Findings) {
                 ),
             ),
             Some((at, reason)) => (
-                MISSING,
+                weight_of(MISSING),
                 format!(
                     "{stopped}, long before its pod ended at {} ({}). Output in between is missing.",
                     Utc(*at),
@@ -63,21 +66,12 @@ pub(super) fn unclosed(case: &Case<'_>, out: &mut Findings) {
                 ),
             ),
             None => (
-                by_age(case, age),
+                weight_of((Axis::Freshness, past_max_age(case, age))),
                 format!("{stopped}. See whether the pod still runs and its sidecar reaches the pool."),
             ),
         };
         out.add(Class::Unclosed, weight, About::default().chain(case, chain), text);
     }
-}
-
-/// How much an age weighs.
-fn by_age(case: &Case<'_>, age: i64) -> (Axis, Level) {
-    // The end may be in a log that could not be looked at.
-    if case.sources.may_be_elsewhere() {
-        return (Axis::Freshness, Level::Unknown);
-    }
-    (Axis::Freshness, past_max_age(case, age))
 }
 
 /// A failure past `--max-age`, a warning before.
