@@ -174,7 +174,9 @@ impl<'a> Comparison<'a> {
             }
         }
         let edges: Vec<usize> = one_of_each.into_values().collect();
-        for position in below.get() + 1..at.get() {
+        // None of them states anything before it begins: so it is a batch's length to look through, at the most.
+        let Some(begin) = edges.iter().map(|edge| self.joined.edges[*edge].first).min() else { return at };
+        for position in begin.get().max(below.get() + 1)..at.get() {
             let position = Seq::new(position);
             let mut links = BTreeSet::new();
             for &edge in &edges {

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Origin};
 use crate::digest::Digest;
 use crate::id::{LeafIndex, Seq};
 use crate::merkle::leaf_hash;
@@ -81,7 +81,7 @@ impl Judge {
 
     /// Says that a source, or one log of it if its origin is known, cannot be read, and why.
     pub fn unreadable(&mut self, source: SourceId, origin: Option<&str>, why: &str) {
-        self.facts.sources[source.0].unreadable.push((origin.map(str::to_owned), why.to_owned()));
+        self.facts.sources[source.0].unreadable.push((origin.filter(is_origin).map(str::to_owned), why.to_owned()));
     }
 
     /// Opens a log of a source with all checkpoints that the source has of it, the newest first, each with the name
@@ -89,6 +89,7 @@ impl Judge {
     ///
     /// `None` means that its frames cannot be judged: the reason becomes a finding, and the caller goes on.
     pub fn log(&mut self, source: SourceId, claimed: Option<&str>, notes: &[(String, Vec<u8>)]) -> Option<ViewId> {
+        let claimed = claimed.filter(is_origin);
         let opened: Vec<_> = notes.iter().map(|(name, note)| (name, open(&self.terms.policy, note))).collect();
         let Some(log) = whose(&self.terms.policy, claimed, opened.iter().map(|(_, opened)| opened)) else {
             let told = opened.iter().find_map(|(_, opened)| match opened {
@@ -191,11 +192,17 @@ impl Judge {
     }
 }
 
+/// Whether a source names a log. What is none may be anything, of any length, and is not repeated.
+fn is_origin(origin: &&str) -> bool {
+    origin.parse::<Origin>().is_ok()
+}
+
 /// Reads a note under the policy.
 pub(super) fn open(policy: &Policy, bytes: &[u8]) -> Opened {
     let note = match Note::parse(bytes) {
         Ok(note) => note,
-        Err(error) => return Opened::Bad(None, error.to_string()),
+        // Without a form there are no signatures either; the first line still names a log whose name no other key has.
+        Err(error) => return Opened::Bad(named_by_first_line(policy, bytes), error.to_string()),
     };
     let origin = || Checkpoint::parse(note.text()).ok().map(|checkpoint| checkpoint.origin().to_string());
     match policy.check(&note) {
@@ -205,24 +212,29 @@ pub(super) fn open(policy: &Policy, bytes: &[u8]) -> Opened {
             let (size, root) = (standing.checkpoint().size(), standing.checkpoint().root());
             Opened::Good(log, Head { size, root, witnesses, is_met: standing.is_met() })
         }
-        Err(CheckPolicyError::Note(error @ VerifyNoteError::NoKnownKey(_))) => {
-            // A log of ours carries its key's fingerprint in its name: if that is the key that was given, no other key
-            // can sign for it, and this is a checkpoint of it that was changed.
-            let log = origin().and_then(|origin| number_of(policy, &origin));
-            let own = log.filter(|log| {
-                let log = &policy.logs()[*log];
-                log.origin().is_of_key(log.key().public_key())
-            });
-            own.map_or_else(|| Opened::Unknown(origin()), |log| Opened::Bad(Some(log), error.to_string()))
+        // Witnesses may have signed, the log did not: it was stripped of its signature, or the policy's key is another.
+        Err(ref error @ (CheckPolicyError::Note(VerifyNoteError::NoKnownKey(_)) | CheckPolicyError::UnknownLog(_))) => {
+            named_by_first_line(policy, bytes)
+                .map_or_else(|| Opened::Unknown(origin()), |log| Opened::Bad(Some(log), error.to_string()))
         }
         Err(CheckPolicyError::Note(VerifyNoteError::BadSignature { name, key_id })) => {
             let why = VerifyNoteError::BadSignature { name: name.clone(), key_id }.to_string();
             Opened::Bad(number_of(policy, name.as_str()).or_else(|| number_of(policy, &origin()?)), why)
         }
-        Err(error @ (CheckPolicyError::Text(_) | CheckPolicyError::UnknownLog(_))) => {
+        Err(error @ CheckPolicyError::Text(_)) => {
             Opened::Bad(origin().and_then(|origin| number_of(policy, &origin)), error.to_string())
         }
     }
+}
+
+/// The log of the policy that a note's first line names, whatever is left of the rest. A log of ours carries its key's
+/// fingerprint in its name: if that is the key that was given, no other key can sign for it, and the note is a checkpoint
+/// of it that was changed or stripped of its signatures.
+fn named_by_first_line(policy: &Policy, bytes: &[u8]) -> Option<usize> {
+    let line = bytes.split(|byte| *byte == b'\n').next()?;
+    let log = number_of(policy, str::from_utf8(line).ok()?)?;
+    let named = &policy.logs()[log];
+    named.origin().is_of_key(named.key().public_key()).then_some(log)
 }
 
 /// The number of a log in the policy.

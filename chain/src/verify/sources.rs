@@ -73,7 +73,9 @@ impl Sources {
         }
         let is_blind =
             |source: &super::facts::SourceFacts| !source.unreadable.is_empty() || !source.unknown_key.is_empty();
-        sources.is_blind = case.facts.sources.iter().any(is_blind);
+        // Of a log without a checkpoint that holds, no leaf counts: what it has is not known.
+        let is_headless = case.facts.views.iter().any(|view| view.heads.is_empty());
+        sources.is_blind = is_headless || case.facts.sources.iter().any(is_blind);
         sources.add_known(case);
         sources.add_continued(case);
         sources.add_other_views(case);

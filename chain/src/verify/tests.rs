@@ -116,6 +116,56 @@ fn numbers_that_only_a_liar_would_sign_end_in_findings_and_nowhere_else() {
 }
 
 #[test]
+fn two_links_far_beyond_everything_else_are_a_fork_that_is_found_at_once() {
+    let mut shop = World::shop_before_signing();
+    let mut chain = Chain::of(&shop.sidecar, "proxy", 0);
+    shop.world.logs[0].genesis(&chain, &shop.sidecar, at(33));
+    shop.world.logs[0].batch(&chain.lines(&shop.sidecar, 3, at(34)), at(35));
+    chain.head = crate::id::Head { next_seq: seq(1 << 61), link: Digest::sha256(b"far") };
+    let other = crate::id::Head { next_seq: chain.head.next_seq, link: Digest::sha256(b"other") };
+    shop.world.logs[0].batch(&chain.lines(&shop.sidecar, 1, at(36)), at(37));
+    shop.world.logs[0].heartbeats(&[shop.sidecar.heartbeat(&[(chain.id, other)], at(38))], at(39));
+    shop.world.sign_all();
+    assert!(found(&shop.world.judge()).contains(&(Class::Fork, Level::Fail)));
+}
+
+#[test]
+fn what_a_source_calls_itself_is_not_repeated_unless_it_names_a_log() {
+    let endless = "x ".repeat(100_000);
+    let report = World::shop().world.judge_with(|judge| {
+        let source = judge.source("c9", super::SourceKind::Collector);
+        judge.unreadable(source, Some(&endless), "it does not answer");
+    });
+    assert_eq!(report.exit, 4);
+    assert!(
+        report
+            .findings
+            .iter()
+            .all(|finding| finding.text.len() < 1000 && finding.log.as_ref().is_none_or(|log| log.len() < 1000))
+    );
+}
+
+#[test]
+fn a_log_without_a_signature_is_not_one_whose_key_is_unknown() {
+    // Stripped: the policy has the key that the log's name is of, and the log did not sign.
+    let mut shop = World::shop();
+    for log in &mut shop.world.logs {
+        for (_, note) in &mut log.notes {
+            let end = note.windows(2).position(|bytes| bytes == b"\n\n").unwrap();
+            note.truncate(end + 2);
+        }
+    }
+    let report = shop.world.judge();
+    assert_eq!(report.exit, 1);
+    assert!(found(&report).contains(&(Class::BadCheckpoint, Level::Fail)), "{:#?}", report.findings);
+    // Signed by another key than the policy has, as A13 wants it: nobody can say.
+    let mut shop = World::shop();
+    let keys = (40..42).map(|seed| Log::new("shop/c0", seed).signer.verifier_key().clone());
+    shop.world.terms.policy = crate::policy::Policy::from_log_keys(keys).unwrap();
+    assert_eq!(shop.world.judge().exit, 4);
+}
+
+#[test]
 fn a_chain_of_which_only_a_wrong_beginning_is_signed_is_forged_even_without_its_body() {
     let mut shop = World::shop_before_signing();
     let mut chain = Chain::of(&shop.sidecar, "proxy", 0);

@@ -45,6 +45,15 @@ impl Policy {
         }
     }
 
+    /// The log whose checkpoint a note says that it is, or that one of its signature lines names.
+    pub(super) fn named(&self, note: &[u8]) -> Option<usize> {
+        let line = note.split(|byte| *byte == b'\n').next()?;
+        let by_line = self.logs.iter().position(|log| log.name.as_bytes() == line);
+        let signed = || parse(note).map(|(_, lines)| lines).unwrap_or_default();
+        let is_signer = |log: &Key| signed().iter().any(|(name, blob)| log.is_named(name, blob));
+        by_line.or_else(|| self.logs.iter().position(is_signer))
+    }
+
     fn standing(&self, text: &str, signatures: &[Line<'_>]) -> Standing {
         let mut signed = Vec::new();
         for (name, blob) in signatures {
