@@ -24,7 +24,11 @@ pub(super) fn resumed(case: &Case<'_>, out: &mut Findings) {
         match (takeover.says.from, takeover.target) {
             (Some((_, head)), Some(target)) => {
                 let is_start = head.next_seq == Seq::ZERO && head.link == *case.facts.of_chain(target).id.digest();
+                let end = case.of(target).end;
+                let is_at_end =
+                    takeover.says.reason != ResumeReason::AfterEnd || end.is_none_or(|end| end == head.next_seq);
                 match evidence(case, case.of(target), case.links, head.next_seq, head.link) {
+                    _ if !is_at_end => contradicts(case, takeover, out),
                     _ if is_start => explained(case, takeover, out),
                     Evidence::Other => contradicts(case, takeover, out),
                     Evidence::Missing if head.next_seq == Seq::ZERO => contradicts(case, takeover, out),
@@ -211,6 +215,19 @@ mod tests {
             let text = assert_only(&shop.world.judge(), Class::Resumed, TAMPERED);
             assert!(text.contains("the sidecar of pod shop/cart-0"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_takeover_after_the_end_that_names_less_than_the_end_hides_nothing() {
+        let mut shop = World::shop_before_signing();
+        let from = Some((shop.chain.id, head(&shop, 2)));
+        let mut chain = Chain::of(&shop.sidecar, "app", 77);
+        let resumed = Control::Resumed { reason: ResumeReason::AfterEnd, from };
+        let batches = [chain.control(&shop.sidecar, &resumed, at(40)), chain.end(&shop.sidecar, at(41))];
+        shop.world.logs[1].genesis(&chain, &shop.sidecar, at(39));
+        shop.world.logs[1].batches(&batches, at(42));
+        shop.world.sign_all();
+        assert_only(&shop.world.judge(), Class::Resumed, TAMPERED);
     }
 
     #[test]
