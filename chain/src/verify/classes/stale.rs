@@ -15,11 +15,12 @@ use super::unclosed::past_max_age;
 ///
 /// Of several sources that show a log, the one that shows most of it is asked.
 pub(super) fn stale(case: &Case<'_>, out: &mut Findings) {
-    for views in case.sources.views.iter().filter(|views| !views.is_empty()) {
+    for (log, views) in case.sources.views.iter().enumerate() {
         let Some(view) = views.iter().copied().max_by_key(|view| case.facts.view(*view).size()) else { continue };
         let facts = case.facts.view(view);
-        // How a log ends whose source broke off is unknown.
-        let is_open = facts.sealed.is_none() && !case.standings[view.0].is_cut;
+        // How a log ends whose source broke off is unknown; one that another continues has ended, `abandoned` says how.
+        let is_continued = case.sources.successors.iter().any(|successor| successor.log == log);
+        let is_open = facts.sealed.is_none() && !is_continued && !case.standings[view.0].is_cut;
         if let Some(newest) = facts.newest.filter(|_| is_open) {
             let age = case.terms.now.since(newest);
             if age > QUIET {
