@@ -298,8 +298,9 @@ impl Judge {
         };
         let Some(log) = log else {
             // Only its name is known of a log without a key; who was given a receipt by it is told once.
-            if let Some(origin) = origin.filter(|origin| origin.parse::<Origin>().is_ok()) {
-                self.facts.named.entry(origin.to_owned()).or_insert(kept_by);
+            let origin = origin.and_then(|origin| origin.parse::<Origin>().ok());
+            if let Some(origin) = origin.filter(|origin| origin.log_id() == receipt.log && kept.is_consistent()) {
+                self.facts.named.entry(origin.to_string()).or_insert(kept_by);
             }
             return Some("its log is not in the policy".into());
         };
