@@ -182,6 +182,10 @@ fn closing(report: &Report) -> String {
             "Something that was recorded, or should have been, is missing. Add the sources that the findings name; what \
              stays missing after that is lost, and this report says what it was."
         }
+        4 if report.findings.is_empty() => {
+            "Nothing that is here is of the pods or containers that were asked for, so there was nothing to verify. See \
+             whether the names are right; `indelible status` lists what there is."
+        }
         4 => {
             "Not everything could be judged, so this proves nothing. Make the sources readable that the findings name, \
              or give the right keys with --policy."

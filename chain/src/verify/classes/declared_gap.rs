@@ -16,7 +16,7 @@ use super::findings::{About, EXPLAINED, Findings, MISSING};
 pub(super) fn declared_gap(case: &Case<'_>, out: &mut Findings) {
     let mut told = BTreeSet::new();
     for (number, batch) in case.facts.batches.iter().enumerate() {
-        if case.admissions[number] != Admission::TakesPart || !case.in_scope(batch.chain) {
+        if batch.gaps.is_empty() || case.admissions[number] != Admission::TakesPart || !case.in_scope(batch.chain) {
             continue;
         }
         for gap in &batch.gaps {

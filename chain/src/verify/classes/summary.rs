@@ -12,6 +12,7 @@ use super::super::class::Level;
 use super::super::facts::{ChainNo, Place, ViewId};
 use super::super::join::{Edge, Joined};
 use super::super::report::{ChainSummary, Counts, LogSummary, Report, Route, Stretch, exit_code, verdicts};
+use super::super::terms::Scope;
 use super::findings::Findings;
 
 /// Puts the report together.
@@ -30,7 +31,10 @@ pub(super) fn report(case: &Case<'_>, findings: Findings) -> Report {
     let logs: Vec<_> = (0..case.facts.views.len()).map(|view| log_summary(case, ViewId(view))).collect();
     let counts = counts(case, &numbers);
     let findings = findings.into_sorted(case);
-    let anything = logs.iter().any(|log| log.size > 0);
+    // A filter that meets no chain leaves nothing to verify either: a name that was misspelt must not pass.
+    let Scope { namespace, pod, container, since: _, until: _ } = &case.terms.scope;
+    let is_named = [namespace, pod, container].iter().any(|name| name.is_some());
+    let anything = logs.iter().any(|log| log.size > 0) && !(is_named && chains.is_empty());
     let verdicts = verdicts(&findings, anything);
     let unknown = findings.iter().any(|finding| finding.level == Level::Unknown && finding.accepted.is_none());
     let exit = exit_code(&verdicts, anything, unknown);
