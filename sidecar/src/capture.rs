@@ -353,9 +353,11 @@ impl Capture {
     fn give_up_oldest(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
         let Some(name) = self.oldest_unread() else { return false };
         let result = self.with_tail(&name, now, out, Tail::give_up_oldest);
-        self.stirred = true;
         match result {
-            Some(Ok(())) => true,
+            Some(Ok(())) => {
+                self.stirred = true;
+                true
+            }
             Some(Err(error)) => {
                 tracing::error!(%error, "nothing can be given up until it can be written down");
                 false

@@ -108,7 +108,8 @@ impl Tail {
     fn name(&mut self, id: FileId, name: &FileName, inode: Inode) {
         self.named.insert(id);
         let changed = self.journal.state().table.get(id).is_some_and(|row| row.base != name.base);
-        if let Some(row) = self.journal.table_mut().get_mut(id).filter(|_| changed) {
+        // Borrowed to change it, the table counts as changed and is written down again.
+        if changed && let Some(row) = self.journal.table_mut().get_mut(id) {
             row.base.clone_from(&name.base);
             row.inode = inode.number;
         }
@@ -135,7 +136,8 @@ impl Tail {
         let mut new = Vec::new();
         for Opened { name, held, prefix } in opened {
             match self.same_file(&name, &held, &prefix) {
-                Some(id) if self.held.contains_key(&id) || !self.is_wanted(id) => {
+                // A plain file is held though nobody wants it: a name alone does not tell it at the next listing.
+                Some(id) if self.held.contains_key(&id) || name.packed == Packed::Gzip && !self.is_wanted(id) => {
                     self.aliases.insert((format!("{}.gz", name.base), held.inode), id);
                     self.name(id, &name, held.inode);
                 }

@@ -41,7 +41,11 @@ impl Tail {
             return Ok(Step::Wait);
         }
         // Before a later file is read, the directory is listed again until nothing new is found (rule 1).
-        if self.discover(e) == Found::TooMuch || self.in_turn().is_none_or(|now| now.file != turn.file) {
+        if self.discover(e) == Found::TooMuch {
+            // The directory cannot be listed: the poll tries again.
+            return Ok(Step::Wait);
+        }
+        if self.in_turn().is_none_or(|now| now.file != turn.file) {
             return Ok(Step::Moved);
         }
         // Seen to hold a byte only now: the file in turn is read to its end once more after this (rule 2).
@@ -199,8 +203,12 @@ impl Tail {
         if !self.decides() || is_unheard(self.journal.state()) {
             return Ok(());
         }
-        if self.discover(e) != Found::Nothing || self.in_turn().is_some_and(|turn| self.successor(turn.file).is_some())
-        {
+        let found = self.discover(e);
+        if found == Found::TooMuch {
+            // The poll tries again, until the grace period is over.
+            return Ok(());
+        }
+        if found == Found::New || self.in_turn().is_some_and(|turn| self.successor(turn.file).is_some()) {
             self.turn = Turn::More;
             return Ok(());
         }

@@ -303,6 +303,28 @@ fn an_end_that_was_not_receipted_is_repeated_and_output_after_it_goes_into_anoth
 }
 
 #[test]
+fn a_rotated_file_of_a_chain_that_ended_is_not_read_again_by_any_later_run() {
+    let mut rig = Rig::new();
+    rig.logs.append(APP, "0.log", &line(1, "F", "one"));
+    rig.drain();
+    rig.logs.rename(APP, "0.log", "0.log.20261122-200002");
+    rig.logs.append(APP, "0.log", &line(2, "F", "two"));
+    rig.terminate();
+    for at in 3..6 {
+        restart(&mut rig);
+        rig.logs.append(APP, "0.log", &line(at, "F", "more"));
+        rig.drain();
+        rig.pass(Duration::from_secs(2));
+        rig.drain();
+    }
+    rig.terminate();
+    let said: Vec<_> = (0..rig.chains.len()).flat_map(|n| shown(&rig.chain(n).records)).collect();
+    assert_eq!(said.iter().filter(|said| *said == "one").count(), 1, "{said:?}");
+    assert_eq!(said.iter().filter(|said| *said == "more").count(), 3, "{said:?}");
+    assert_eq!(rig.chains.len(), 2, "{said:?}");
+}
+
+#[test]
 fn late_records_that_were_not_receipted_are_said_again_by_the_chain_that_takes_over() {
     let mut rig = Rig::new();
     let old = rig.logs.append(APP, "0.log", &line(1, "F", "one"));
