@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
 use clap::{ArgGroup, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use indelible_chain::note::VerifierKey;
@@ -116,10 +117,10 @@ pub struct EvidenceArgs {
     #[arg(long, value_name = "DIR", env = "INDELIBLE_STATE")]
     pub state: Option<PathBuf>,
     /// Do not ask the policy's witnesses for the checkpoints that they hold
-    #[arg(long, env = "INDELIBLE_OFFLINE")]
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "INDELIBLE_OFFLINE")]
     pub offline: bool,
     /// Treat gaps that the sidecar declared itself as warnings
-    #[arg(long, env = "INDELIBLE_ACCEPT_DECLARED_GAPS")]
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "INDELIBLE_ACCEPT_DECLARED_GAPS")]
     pub accept_declared_gaps: bool,
     /// File with ids of findings that are accepted, one a line: shown, not counted. Default: none
     #[arg(long, value_name = "FILE", env = "INDELIBLE_ACCEPT")]
@@ -150,7 +151,7 @@ pub struct VerifyArgs {
     #[command(flatten)]
     pub filter: FilterArgs,
     /// Print one JSON object instead of tables
-    #[arg(long, env = "INDELIBLE_JSON")]
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "INDELIBLE_JSON")]
     pub json: bool,
 }
 
@@ -167,16 +168,16 @@ pub struct LogsArgs {
     #[command(flatten)]
     pub filter: FilterArgs,
     /// Go on with new records as they come under a checkpoint, until interrupted
-    #[arg(long, env = "INDELIBLE_FOLLOW")]
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "INDELIBLE_FOLLOW")]
     pub follow: bool,
     /// Begin each line with its time
-    #[arg(long, env = "INDELIBLE_TIMESTAMPS")]
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "INDELIBLE_TIMESTAMPS")]
     pub timestamps: bool,
     /// Begin each line with namespace/pod/container
-    #[arg(long, env = "INDELIBLE_PREFIX")]
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "INDELIBLE_PREFIX")]
     pub prefix: bool,
     /// Print one JSON object a line, payloads that are not UTF-8 in base64
-    #[arg(long, env = "INDELIBLE_JSON")]
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "INDELIBLE_JSON")]
     pub json: bool,
 }
 
@@ -207,7 +208,7 @@ pub struct ProveArgs {
     #[arg(long, value_name = "FILE", env = "INDELIBLE_CHECK")]
     pub check: Option<PathBuf>,
     /// Print one JSON object instead of text
-    #[arg(long, env = "INDELIBLE_JSON")]
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "INDELIBLE_JSON")]
     pub json: bool,
 }
 
@@ -219,7 +220,7 @@ pub struct StatusArgs {
     #[command(flatten)]
     pub filter: FilterArgs,
     /// Print one JSON object instead of tables
-    #[arg(long, env = "INDELIBLE_JSON")]
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "INDELIBLE_JSON")]
     pub json: bool,
 }
 
@@ -233,7 +234,7 @@ pub struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=9), env = "INDELIBLE_COLLECTORS")]
     pub collectors: u8,
     /// Keep the temporary directory and say where it is
-    #[arg(long, env = "INDELIBLE_KEEP")]
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "INDELIBLE_KEEP")]
     pub keep: bool,
     /// What the pods print, and where it is cut, follows from this number
     #[arg(long, value_name = "N", default_value_t = 1, env = "INDELIBLE_SEED")]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use indelible_chain::checkpoint::Checkpoint;
 use indelible_chain::note::Note;
-use indelible_chain::verify::{Known, KnownBy, Report, Verdict};
+use indelible_chain::verify::{Known, KnownBy, LogSummary, Report, Verdict};
 
 use crate::limits::{MAX_SOURCES, MAX_STATE_BYTES};
 use crate::source::NamedNote;
@@ -52,7 +52,9 @@ impl Remembered {
         if report.verdicts.integrity != Verdict::Pass {
             return Ok(());
         }
-        for log in &report.logs {
+        // Of several sources of one log, the one that shows most of it.
+        let is_less = |log: &LogSummary| report.logs.iter().any(|of| of.origin == log.origin && of.size > log.size);
+        for log in report.logs.iter().filter(|log| !is_less(log)) {
             let judged = |checkpoint: &Checkpoint| {
                 checkpoint.origin().as_str() == log.origin
                     && checkpoint.size() == log.size
