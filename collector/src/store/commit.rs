@@ -83,8 +83,10 @@ pub fn open_segment(shared: &Shared, segment_bytes: u64, exists: bool) -> Result
         return create_segment(shared, first, segment_bytes);
     }
     let mut file = shared.files.extend(&path).map_err(failed("open"))?;
-    // Frames after the newest mark are good but may not be durable yet; the next mark will say that they are.
+    // Frames after the newest mark are good but may not be durable yet; the next mark will say that they are. Nor may the
+    // file's name be, if the run that made it was killed right after.
     file.sync_all().map_err(failed("sync"))?;
+    shared.files.sync_dir(segment::DIR).map_err(failed("make the name durable of"))?;
     reserve(shared, &mut *file, segment_bytes).map_err(failed("reserve space for"))?;
     Ok(file)
 }

@@ -271,7 +271,8 @@ fn copy_tail(files: &dyn Files, segment: &dyn ReadAt, survey: &Survey) -> io::Re
     for n in 0..limits::TORN_TAILS_PER_INDEX {
         let path = if n == 0 { format!("{TORN}/{index}") } else { format!("{TORN}/{index}.{n}") };
         match files.open(&path) {
-            Ok(file) if digest_of(&*file, 0)?.1 == digest => return Ok(()),
+            // The run that made it may have been killed before its name was durable.
+            Ok(file) if digest_of(&*file, 0)?.1 == digest => return files.sync_dir(TORN),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return copy(files, segment, survey.good, &path);
