@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
 use clap::{ArgAction, Parser};
 
@@ -128,7 +129,7 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
 
     /// Report a fatal error once and idle until SIGTERM, so that the application is never harmed
-    #[arg(long, env = "INDELIBLE_FAIL_OPEN")]
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "INDELIBLE_FAIL_OPEN")]
     pub fail_open: bool,
 }
 
@@ -174,7 +175,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
     parsed.or_else(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Command::Print(error.render().to_string())),
         _ => {
-            let env = std::env::var_os("INDELIBLE_FAIL_OPEN").is_some_and(|value| value == "true" || value == "1");
+            let words = ["y", "yes", "t", "true", "on", "1"];
+            let env = std::env::var("INDELIBLE_FAIL_OPEN");
+            let env = env.is_ok_and(|value| words.contains(&value.to_ascii_lowercase().as_str()));
             let fail_open = env || arguments.iter().any(|argument| argument == "--fail-open");
             Err(UsageError { line: one_line(&error), fail_open })
         }
