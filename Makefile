@@ -1,6 +1,4 @@
 # Indelible's own checks. `make help` lists them.
-#
-# PROFILE=release makes the demo and the measurements use optimised binaries (they do by default).
 
 CARGO ?= cargo
 SEED ?= 1
