@@ -24,9 +24,11 @@ pub(super) struct Writer {
 
 /// Knows the pod that writes, and whether it may: before a byte of the body is read.
 pub(super) async fn writer<B>(app: &App, request: &Request<B>, how: Use) -> Result<Writer, Problem> {
-    // On a full volume what is stored already gets its receipt again, and a sign of life is noted: the writer says 507.
+    // On a full volume a batch that is stored already gets its receipt again; of others the store says 507. What is
+    // introduced is refused here, before it counts against the pod's quota.
     match app.store.writable() {
-        Ok(()) | Err(AppendError::NoSpace { .. }) => {}
+        Ok(()) => {}
+        Err(AppendError::NoSpace { .. }) if how == Use::Batch => {}
         Err(error) => return Err(error.into()),
     }
     let token = bearer(request.headers())?;
