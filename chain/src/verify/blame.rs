@@ -199,10 +199,7 @@ impl Blame {
 /// The newest leaf of the log that was fetched furthest behind. A sealed log is behind nobody: it has no more to show;
 /// nor has one that another continues and that is there in full.
 fn behind(case: &Case<'_>) -> Option<Time> {
-    let is_over = |log: &usize| {
-        let is_continued = case.sources.successors.iter().any(|successor| successor.log == *log);
-        is_continued && !case.sources.short.contains_key(log)
-    };
+    let is_over = |log: &usize| case.sources.is_continued(*log) && !case.sources.short.contains_key(log);
     let logs = case.sources.views.iter().enumerate().filter(|(log, views)| !views.is_empty() && !is_over(log));
     let newest = logs.filter_map(|(_, views)| {
         let is_sealed = |view: &&ViewId| case.facts.view(**view).sealed.is_some();

@@ -89,6 +89,11 @@ impl Sources {
         self.is_blind || !self.absent.is_empty() || !self.short.is_empty()
     }
 
+    /// Whether another log says that it continues this one.
+    pub(super) fn is_continued(&self, log: usize) -> bool {
+        self.successors.iter().any(|successor| successor.log == log)
+    }
+
     fn add_known(&mut self, case: &Case<'_>) {
         for known in &case.terms.known {
             match open(&case.terms.policy, &known.note) {

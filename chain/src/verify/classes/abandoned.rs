@@ -22,8 +22,8 @@ pub(super) fn abandoned(case: &Case<'_>, out: &mut Findings) {
         if let Some((size, whose)) = case.sources.short.get(&successor.log) {
             let shown = views.iter().map(|view| case.facts.view(*view).size()).max().unwrap_or(0);
             let text = format!(
-                "log {log} went on after what is shown of it and is continued by {by}; it had {size} leaves ({whose}), and the sources show \
-                 {shown}.{} Add a copy of its volume, or its archive.",
+                "log {log} went on after what is shown of it and is continued by {by}; it had {size} leaves ({whose}), and \
+                 the sources show {shown}.{} Add a copy of its volume, or its archive.",
                 elsewhere(case),
             );
             out.add(Class::Abandoned, MISSING, About::origin(log), text);

@@ -26,7 +26,7 @@ pub(super) fn absent(case: &Case<'_>, out: &mut Findings) {
         out.add(Class::Absent, MISSING, About::origin(&absent.origin), text);
     }
     for (log, (size, by)) in &case.sources.short {
-        if case.sources.successors.iter().any(|successor| successor.log == *log) {
+        if case.sources.is_continued(*log) {
             continue;
         }
         let origin = case.terms.policy.logs()[*log].origin().as_str();

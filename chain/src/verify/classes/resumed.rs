@@ -140,16 +140,19 @@ mod tests {
         shop.world.logs[0].entries.pop();
         shop.world.logs[1].entries.pop();
         let from = from(&shop);
-        let mut chain = Chain::of(&shop.sidecar, "app", 77);
-        let batches = [
-            chain.control(&shop.sidecar, &Control::Resumed { reason, from }, at(40)),
-            chain.end(&shop.sidecar, at(41)),
-        ];
-        shop.world.logs[1].genesis(&chain, &shop.sidecar, at(39));
-        shop.world.logs[1].batches(&batches, at(42));
+        take_over(&mut shop, "app", reason, from);
         shop.world.logs.iter_mut().for_each(|log| log.seal(at(60)));
         shop.world.terms.now = at(3600);
         shop
+    }
+
+    /// A chain of a container that says from where it takes over, and ends.
+    fn take_over(shop: &mut Shop, container: &str, reason: ResumeReason, from: Option<(ChainId, Head)>) {
+        let mut chain = Chain::of(&shop.sidecar, container, 77);
+        let resumed = Control::Resumed { reason, from };
+        let batches = [chain.control(&shop.sidecar, &resumed, at(40)), chain.end(&shop.sidecar, at(41))];
+        shop.world.logs[1].genesis(&chain, &shop.sidecar, at(39));
+        shop.world.logs[1].batches(&batches, at(42));
     }
 
     /// The head before a batch.
@@ -221,11 +224,7 @@ mod tests {
     fn a_takeover_after_the_end_that_names_less_than_the_end_hides_nothing() {
         let mut shop = World::shop_before_signing();
         let from = Some((shop.chain.id, head(&shop, 2)));
-        let mut chain = Chain::of(&shop.sidecar, "app", 77);
-        let resumed = Control::Resumed { reason: ResumeReason::AfterEnd, from };
-        let batches = [chain.control(&shop.sidecar, &resumed, at(40)), chain.end(&shop.sidecar, at(41))];
-        shop.world.logs[1].genesis(&chain, &shop.sidecar, at(39));
-        shop.world.logs[1].batches(&batches, at(42));
+        take_over(&mut shop, "app", ResumeReason::AfterEnd, from);
         shop.world.sign_all();
         assert_only(&shop.world.judge(), Class::Resumed, TAMPERED);
     }
@@ -233,12 +232,8 @@ mod tests {
     #[test]
     fn a_takeover_from_another_container_closes_nothing() {
         let mut shop = World::shop_before_signing();
-        let mut chain = Chain::of(&shop.sidecar, "proxy", 77);
         let from = Some((shop.chain.id, shop.chain.head));
-        let resumed = Control::Resumed { reason: ResumeReason::AfterEnd, from };
-        let batches = [chain.control(&shop.sidecar, &resumed, at(40)), chain.end(&shop.sidecar, at(41))];
-        shop.world.logs[1].genesis(&chain, &shop.sidecar, at(39));
-        shop.world.logs[1].batches(&batches, at(42));
+        take_over(&mut shop, "proxy", ResumeReason::AfterEnd, from);
         shop.world.sign_all();
         assert_only(&shop.world.judge(), Class::Resumed, TAMPERED);
     }

@@ -19,8 +19,7 @@ pub(super) fn stale(case: &Case<'_>, out: &mut Findings) {
         let Some(view) = views.iter().copied().max_by_key(|view| case.facts.view(*view).size()) else { continue };
         let facts = case.facts.view(view);
         // How a log ends whose source broke off is unknown; one that another continues has ended, `abandoned` says how.
-        let is_continued = case.sources.successors.iter().any(|successor| successor.log == log);
-        let is_open = facts.sealed.is_none() && !is_continued && !case.standings[view.0].is_cut;
+        let is_open = facts.sealed.is_none() && !case.sources.is_continued(log) && !case.standings[view.0].is_cut;
         if let Some(newest) = facts.newest.filter(|_| is_open) {
             let age = case.terms.now.since(newest);
             if age > QUIET {

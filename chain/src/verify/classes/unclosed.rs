@@ -45,12 +45,9 @@ pub(super) fn unclosed(case: &Case<'_>, out: &mut Findings) {
             case.log(place.view),
         );
         let ended = case.genesis(chain).and_then(|genesis| ends.get(genesis.pod_uid.as_str()));
-        // The end may be in a log that could not be looked at.
-        let is_elsewhere = case.sources.may_be_elsewhere();
-        let weight_of = |(axis, level): (Axis, Level)| (axis, if is_elsewhere { Level::Unknown } else { level });
-        let (weight, text) = match ended {
+        let ((axis, level), text) = match ended {
             Some((at, reason)) if at.since(newest) <= QUIET => (
-                weight_of(EXPLAINED),
+                EXPLAINED,
                 format!(
                     "{stopped}; its pod ended at {} ({}). Output after that record may be missing.",
                     Utc(*at),
@@ -58,7 +55,7 @@ pub(super) fn unclosed(case: &Case<'_>, out: &mut Findings) {
                 ),
             ),
             Some((at, reason)) => (
-                weight_of(MISSING),
+                MISSING,
                 format!(
                     "{stopped}, long before its pod ended at {} ({}). Output in between is missing.",
                     Utc(*at),
@@ -66,11 +63,13 @@ pub(super) fn unclosed(case: &Case<'_>, out: &mut Findings) {
                 ),
             ),
             None => (
-                weight_of((Axis::Freshness, past_max_age(case, age))),
+                (Axis::Freshness, past_max_age(case, age)),
                 format!("{stopped}. See whether the pod still runs and its sidecar reaches the pool."),
             ),
         };
-        out.add(Class::Unclosed, weight, About::default().chain(case, chain), text);
+        // The end may be in a log that could not be looked at.
+        let level = if case.sources.may_be_elsewhere() { Level::Unknown } else { level };
+        out.add(Class::Unclosed, (axis, level), About::default().chain(case, chain), text);
     }
 }
 
