@@ -92,12 +92,14 @@ fn an_idle_sidecar_wakes_at_most_once_a_second() {
         Ok(chains.values().any(|chain| chain.records.len() >= 4).then_some(()))
     };
     eventually("the lines are stored", Duration::from_secs(30), stored).unwrap();
-    // It idles once what its start and the lines brought about is over: of three windows, one must be quiet.
+    // A heartbeat is due each 30 s: of three windows, one at least has none, and nothing of the start. There it is one
+    // poll a second and nothing else; with what a heartbeat brings about (the answer, timers of the request) still few.
     let pid = sidecar.process().unwrap().id().to_string();
-    let windows = (0..3).map(|_| wakes_in_ten_seconds(&pid, &world.dir().join("wakes")));
-    // One poll a second; a heartbeat with its answer may fall into the ten seconds.
-    let quiet = windows.inspect(|woken| println!("{woken} wakes in 10 s")).find(|woken| *woken <= 10 + 6);
-    assert!(quiet.is_some_and(|woken| woken > 0), "{quiet:?}: it wakes more often, or strace saw nothing");
+    let log = world.dir().join("wakes");
+    let woken = [(); 3].map(|()| wakes_in_ten_seconds(&pid, &log));
+    let quietest = woken.into_iter().min().unwrap_or_default();
+    assert!((1..=11).contains(&quietest), "{woken:?} wakes in 10 s each; none at all means that strace saw nothing");
+    assert!(woken.iter().sum::<usize>() <= 60, "{woken:?} wakes in 10 s each");
 }
 
 /// How often a process returned from waiting. What is measured is what happens in ten seconds, so ten seconds it takes.
