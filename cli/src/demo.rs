@@ -10,7 +10,7 @@ mod kubelet;
 mod pods;
 mod process;
 mod stage;
-mod tamper;
+pub mod tamper;
 mod verdict;
 
 use std::fs;

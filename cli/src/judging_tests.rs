@@ -143,6 +143,18 @@ fn what_is_remembered_is_the_largest_checkpoint_and_an_older_log_is_then_named()
     assert_eq!(run(&log).exit, 0);
     assert_eq!(fs::read_dir(state.path()).unwrap().count(), 1);
     assert_eq!(run(&log).exit, 0);
+    // Of two copies of the log the larger one is remembered, whichever comes last.
+    let fresh = tempfile::tempdir().unwrap();
+    let copy = fresh.path().join("copy");
+    crate::demo::tamper::copy_all(log.path(), &copy).unwrap();
+    fs::copy(log.path().join("checkpoints/2"), copy.join("checkpoint")).unwrap();
+    let (two, state_of_two) = ([log.path(), &copy], fresh.path().join("state"));
+    let outcome = judge(&mut two.map(source), terms(&log, &issuer)).unwrap();
+    assert_eq!((outcome.report.exit, outcome.report.logs.len()), (0, 2), "{:?}", outcome.report.findings);
+    let shown: Vec<_> = outcome.logs.into_iter().flat_map(|log| log.notes).collect();
+    Remembered::open(&state_of_two).unwrap().update(&outcome.report, &shown).unwrap();
+    let kept = fs::read_dir(&state_of_two).unwrap().next().unwrap().unwrap().path();
+    assert!(fs::read_to_string(kept).unwrap().contains(&format!("\n{}\n", log.size())));
     // A copy from before: its checkpoint is the one of two leaves.
     fs::copy(log.path().join("checkpoints/2"), log.path().join("checkpoint")).unwrap();
     let older = run(&log);

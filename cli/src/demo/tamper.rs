@@ -88,7 +88,8 @@ fn copy<'a>(stage: &'a Stage, name: &str, n: usize) -> Result<(PathBuf, &'a OnSt
     Ok((copy, collector, data))
 }
 
-fn copy_all(from: &Path, to: &Path) -> std::io::Result<()> {
+/// Copies a directory with everything below it.
+pub fn copy_all(from: &Path, to: &Path) -> std::io::Result<()> {
     fs::create_dir(to)?;
     for entry in fs::read_dir(from)? {
         let (entry, to) = (entry?, to);

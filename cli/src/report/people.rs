@@ -183,8 +183,8 @@ fn closing(report: &Report) -> String {
              stays missing after that is lost, and this report says what it was."
         }
         4 if report.findings.is_empty() => {
-            "Nothing that is here is of the pods or containers that were asked for, so there was nothing to verify. See \
-             whether the names are right; `indelible status` lists what there is."
+            "There was nothing to verify: no record here is of what was asked for. See whether names of pods and \
+             containers are right; `indelible status` lists what there is."
         }
         4 => {
             "Not everything could be judged, so this proves nothing. Make the sources readable that the findings name, \

@@ -42,6 +42,13 @@ pub struct Directory {
     open: Option<(usize, File)>,
 }
 
+/// Whether a tile or bundle has to be there.
+#[derive(Clone, Copy, Debug)]
+enum Presence {
+    Due,
+    Possible,
+}
+
 #[derive(Debug)]
 struct Segment {
     name: String,
@@ -245,25 +252,19 @@ impl Directory {
         let size = size.min(self.leaves());
         let tiles = completed_by_growth(0, size).map(TileFile::Tile);
         let bundles = (0..size / u64::from(TILE_WIDTH)).filter_map(|n| BundleId::new(n, TILE_WIDTH).ok());
-        for file in tiles.chain(bundles.map(TileFile::Bundle)) {
-            match self.folder.read_path(&file.path(), file.max_bytes()) {
-                Ok(bytes) => see(file, Ok(&bytes)),
-                Err(e) => see(file, Err(&e.to_string())),
-            }
-        }
+        let full = tiles.chain(bundles.map(TileFile::Bundle)).map(|file| (file, Presence::Due));
         // Beyond the last full ones a collector that was killed may have left those that its next checkpoint would have
         // covered: they need not be there, but what they say of leaves under this one must hold.
-        if size.is_multiple_of(TILE_WIDTH.into()) {
-            return;
-        }
         let next = size / u64::from(TILE_WIDTH);
-        let tile = TileId::new(0, next, TILE_WIDTH).map(TileFile::Tile).ok();
-        let bundle = BundleId::new(next, TILE_WIDTH).map(TileFile::Bundle).ok();
-        for file in tile.into_iter().chain(bundle) {
-            match self.folder.read_path(&file.path(), file.max_bytes()) {
-                Ok(bytes) => see(file, Ok(&bytes)),
-                Err(e) if e.is_absence() => {}
-                Err(e) => see(file, Err(&e.to_string())),
+        let tile = TileId::new(0, next, TILE_WIDTH).map(TileFile::Tile);
+        let bundle = BundleId::new(next, TILE_WIDTH).map(TileFile::Bundle);
+        let is_partial = !size.is_multiple_of(TILE_WIDTH.into());
+        let beyond = [tile, bundle].into_iter().filter(|_| is_partial).flatten().map(|file| (file, Presence::Possible));
+        for (file, presence) in full.chain(beyond) {
+            match (self.folder.read_path(&file.path(), file.max_bytes()), presence) {
+                (Ok(bytes), _) => see(file, Ok(&bytes)),
+                (Err(e), Presence::Possible) if e.is_absence() => {}
+                (Err(e), _) => see(file, Err(&e.to_string())),
             }
         }
     }
