@@ -430,6 +430,11 @@ impl Capture {
         tails.chain([polled.plus_nanos(nanos(POLL_INTERVAL))]).min()
     }
 
+    /// Whether [`work`](Self::work) is due now. Further ahead than a poll it can only be because the clock was set back.
+    pub fn is_due(&self, now: Time) -> bool {
+        self.next_work().is_none_or(|due| due <= now || due.since(now) > nanos(POLL_INTERVAL))
+    }
+
     /// Whether the log directory was listed and its files are open (`indelible-sidecar armed`).
     pub fn is_armed(&self) -> bool {
         self.listed == Listing::Done && self.tails.values().all(Tail::is_armed)

@@ -8,7 +8,6 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use indelible_chain::id::Time;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -20,7 +19,6 @@ use crate::forward::moment::{Moment, Now};
 use crate::forward::pool::PoolList;
 use crate::forward::queue::Undelivered;
 use crate::forward::{Effect, Event, Forward, Notice};
-use crate::limits::POLL_INTERVAL;
 use crate::metrics::serve::Scrape;
 use crate::metrics::{self, Snapshot};
 use crate::reload::Watched;
@@ -182,10 +180,7 @@ impl Sidecar {
     fn work(&mut self) -> Duration {
         self.reload();
         let now = self.now();
-        // Further ahead than a poll it can only be because the clock was set back.
-        let poll = i64::try_from(POLL_INTERVAL.as_nanos()).unwrap_or(i64::MAX);
-        let is_due = |due: Time| due <= now.time || due.since(now.time) > poll;
-        if self.capture.next_work().is_none_or(is_due) {
+        if self.capture.is_due(now.time) {
             for output in self.capture.work(now.time) {
                 self.apply(Event::Output(output));
             }

@@ -37,6 +37,18 @@ fn a_container_that_prints_nothing_has_a_chain_that_ends() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_does_not_stop_the_poll() {
+    let mut rig = Rig::new();
+    rig.logs.append(APP, "0.log", &line(1, "F", "one"));
+    rig.drain();
+    let now = rig.now;
+    let minute = 60 * 1_000_000_000;
+    assert!(!rig.capture().is_due(now));
+    assert!(rig.capture().is_due(now.plus_nanos(minute)));
+    assert!(rig.capture().is_due(now.plus_nanos(-10 * minute)));
+}
+
+#[test]
 fn containers_that_appear_later_are_captured_and_excluded_ones_never() {
     let mut rig = Rig::new();
     rig.logs.append("indelible", "0.log", &line(1, "F", "our own"));
