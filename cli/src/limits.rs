@@ -61,3 +61,7 @@ pub const FOLLOW_WAIT: Duration = Duration::from_secs(30);
 pub const FOLLOW_POLL: Duration = Duration::from_secs(1);
 /// After this long, something that still works shows its progress on a terminal.
 pub const PROGRESS_AFTER: Duration = Duration::from_secs(1);
+/// Most chains of one collector that are asked for.
+pub const MAX_LISTED_CHAINS: usize = 100_000;
+/// Of so many chains of a collector `status` asks for the heads, one by one.
+pub const MAX_ASKED_HEADS: usize = 256;

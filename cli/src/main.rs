@@ -7,6 +7,7 @@ mod args;
 mod clock;
 mod demo;
 mod exit;
+mod inventory;
 mod judging;
 mod limits;
 mod logs;

@@ -237,13 +237,13 @@ impl Collector {
         Ok(chains)
     }
 
-    /// The leaves of the batches of a chain with a record in `[from, to)`.
+    /// The batches of a chain with a record in `[from, to)`.
     pub fn batches(
         &mut self,
         chain: &str,
         from: u64,
         to: u64,
-        see: &mut dyn FnMut(LeafIndex, &[u8]),
+        see: &mut dyn FnMut(Frame<'_>),
     ) -> Result<(), FetchError> {
         let path = format!("/v1/chains/{chain}/batches?from={from}&to={to}");
         let mut answer = self.client.stream(&path, Duration::ZERO)?;
@@ -252,8 +252,8 @@ impl Collector {
             buffer.extend_from_slice(&chunk);
             let mut reader = Reader::new(&buffer);
             let mut used = 0;
-            while let Ok(frame) = WireFrame::decode_from(&mut reader) {
-                see(frame.index, frame.leaf);
+            while let Ok(WireFrame { index, leaf, body }) = WireFrame::decode_from(&mut reader) {
+                see(Frame { index, leaf, body, flaw: None });
                 used = buffer.len() - reader.rest().len();
             }
             buffer.drain(..used);
