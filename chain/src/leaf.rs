@@ -205,6 +205,17 @@ impl Leaf {
 }
 
 impl Attested {
+    /// Whether it is the session's own pod and service account that are attested; true where nothing is.
+    pub fn is_of(&self, session: &Session) -> bool {
+        let subject = || format!("system:serviceaccount:{}:{}", session.namespace, session.service_account);
+        match self.attestation {
+            Attestation::None => true,
+            Attestation::ServiceAccountToken | Attestation::TokenReview => {
+                self.pod_uid == session.pod_uid && self.subject == subject()
+            }
+        }
+    }
+
     fn encode_into(&self, out: &mut Vec<u8>) -> Result<(), DecodeError> {
         out.put(&[self.attestation as u8]);
         for (what, field) in [

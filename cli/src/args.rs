@@ -77,9 +77,9 @@ pub struct TrustArgs {
     pub log_key: Vec<VerifierKey>,
 }
 
-/// Which records are meant.
+/// Whose records are meant.
 #[derive(Debug, Clone, Default, Args)]
-pub struct FilterArgs {
+pub struct WhoseArgs {
     /// Only pods of this namespace. Default: all
     #[arg(long, env = "INDELIBLE_NAMESPACE")]
     pub namespace: Option<String>,
@@ -89,6 +89,13 @@ pub struct FilterArgs {
     /// Only containers of this name. Default: all
     #[arg(long, env = "INDELIBLE_CONTAINER")]
     pub container: Option<String>,
+}
+
+/// Which records are meant.
+#[derive(Debug, Clone, Default, Args)]
+pub struct FilterArgs {
+    #[command(flatten)]
+    pub whose: WhoseArgs,
     /// Only records from this time on: RFC 3339, or how long ago (1h30m). Default: from the beginning
     #[arg(long, value_name = "TIME", value_parser = when, env = "INDELIBLE_SINCE")]
     pub since: Option<When>,
@@ -184,12 +191,16 @@ pub struct LogsArgs {
 /// `indelible prove`.
 #[derive(Debug, Args)]
 #[command(
-    override_usage = "indelible prove [OPTIONS] <SOURCE>... <CHAIN/SEQ> -o <FILE>\n       indelible prove --check <FILE> --policy <FILE>"
+    override_usage = "indelible prove [OPTIONS] --policy <FILE> -o <FILE> <SOURCE>... <RECORD>\n       indelible prove --check <FILE> --policy <FILE>"
 )]
 pub struct ProveArgs {
-    /// Where the record is (URLs or data directories), and last the record: hex chain id, slash, seq
+    /// Where the record is (URLs or data directories), and last RECORD, the record itself: CHAIN/SEQ, or CHAIN/TIME for
+    /// the first record printed from then on. CHAIN is the id, or its first digits, that `indelible status` shows; it
+    /// may be left out (SEQ or TIME alone) where --namespace, --pod and --container leave one chain only
     #[arg(value_name = "SOURCE", required_unless_present = "check", conflicts_with = "check")]
     pub sources: Vec<String>,
+    #[command(flatten)]
+    pub whose: WhoseArgs,
     #[command(flatten)]
     pub connection: ConnectionArgs,
     #[command(flatten)]

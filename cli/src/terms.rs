@@ -13,7 +13,7 @@ use indelible_chain::receipt::{KEPT_RECEIPT_BYTES, KeptReceipt};
 use indelible_chain::verify::{Expected, Known, KnownBy, Scope, Terms};
 use serde::Deserialize;
 
-use crate::args::{EvidenceArgs, FilterArgs, TrustArgs};
+use crate::args::{EvidenceArgs, FilterArgs, TrustArgs, WhoseArgs};
 use crate::limits::{MAX_CHECKPOINT_BYTES, MAX_CONFIG_BYTES, MAX_EXPECT_BYTES, MAX_RECEIPTS};
 use crate::remembered::Remembered;
 use crate::source::folder::{Folder, ReadError};
@@ -91,14 +91,17 @@ pub fn terms(
 
 /// The filter as the judge takes it.
 pub fn scope(filter: &FilterArgs, now: Time) -> Scope {
-    let FilterArgs { namespace, pod, container, since, until } = filter.clone();
     Scope {
-        namespace,
-        pod,
-        container,
-        since: since.map(|when| when.resolve(now)),
-        until: until.map(|when| when.resolve(now)),
+        since: filter.since.map(|when| when.resolve(now)),
+        until: filter.until.map(|when| when.resolve(now)),
+        ..named(&filter.whose)
     }
+}
+
+/// The same, without times.
+pub fn named(whose: &WhoseArgs) -> Scope {
+    let WhoseArgs { namespace, pod, container } = whose.clone();
+    Scope { namespace, pod, container, since: None, until: None }
 }
 
 /// Reads a file that the user named; links are followed here, the machine is the user's own.

@@ -171,7 +171,8 @@ pub fn genesis() -> Genesis {
     }
 }
 
-fn session(key: &PrivateKey) -> Session {
+/// The session of that key.
+pub fn session(key: &PrivateKey) -> Session {
     let Pod { namespace, name: pod_name, uid: pod_uid, node: node_name, service_account } = pod();
     Session {
         public_key: key.public(),
@@ -188,7 +189,8 @@ fn session(key: &PrivateKey) -> Session {
     }
 }
 
-fn attested(jwt: &str) -> Attested {
+/// What a collector attests of it.
+pub fn attested(jwt: &str) -> Attested {
     Attested {
         attestation: Attestation::ServiceAccountToken,
         issuer: Issuer::URL.into(),

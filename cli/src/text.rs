@@ -4,6 +4,8 @@
 //! was printed before. Whatever is shown in a message or table goes through here; only `logs` prints raw bytes, because
 //! that is its promise.
 
+use std::path::Path;
+
 /// Longest piece of foreign text that a message repeats.
 const MAX_SHOWN: usize = 400;
 
@@ -29,6 +31,13 @@ pub fn lines(text: &str) -> String {
     out
 }
 
+/// A path as a shell takes it for one word.
+pub fn shell(path: &Path) -> String {
+    let text = lines(&path.display().to_string());
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
 /// Neither a control character nor one that changes the direction of writing.
 fn is_harmless(c: char) -> bool {
     !c.is_control() && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -43,5 +52,12 @@ mod tests {
         assert_eq!(one_line("a\u{1b}[2Jb\nc\u{202e}d é"), "a\\u{1b}[2Jb\\nc\\u{202e}d é");
         assert_eq!(lines("a\nb\r\u{7}"), "a\nb\\r\\u{7}");
         assert_eq!(one_line(&"x".repeat(5000)).chars().count(), MAX_SHOWN + 2);
+    }
+
+    #[test]
+    fn a_path_can_be_pasted_into_a_shell() {
+        for (path, pasted) in [("/tmp/a-b_1.c", "/tmp/a-b_1.c"), ("a b", "'a b'"), ("it's", r"'it'\''s'"), ("", "''")] {
+            assert_eq!(shell(Path::new(path)), pasted);
+        }
     }
 }

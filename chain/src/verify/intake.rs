@@ -8,7 +8,7 @@ use crate::checkpoint::Origin;
 use crate::genesis::Genesis;
 use crate::heartbeat::Heartbeat;
 use crate::id::{LeafIndex, SessionId, Time};
-use crate::leaf::{Attestation, Attested};
+use crate::leaf::Attested;
 use crate::receipt::KeptReceipt;
 use crate::session::Session;
 use crate::statement::{SignedStatement, Statement};
@@ -125,7 +125,7 @@ impl Judge {
     ) {
         let id = session.id().expect("a session that was decoded is within the limits");
         let no = self.facts.session(id);
-        let is_foreign = !is_attested_pod(&session, &attested);
+        let is_foreign = !attested.is_of(&session);
         let token = match (token, &self.terms.tokens) {
             (Token::Given(jwt), Some(check)) => {
                 TokenFacts::Checked(check.check(&jwt, &session, &attested, received_at))
@@ -341,17 +341,6 @@ impl View {
         match self.after_sealed.last_mut() {
             Some((first, count)) if *first > sealed => *count += 1,
             _ => self.after_sealed.push((index, 1)),
-        }
-    }
-}
-
-/// Whether a leaf 1 attests the session's own pod and service account.
-fn is_attested_pod(session: &Session, attested: &Attested) -> bool {
-    let subject = format!("system:serviceaccount:{}:{}", session.namespace, session.service_account);
-    match attested.attestation {
-        Attestation::None => true,
-        Attestation::ServiceAccountToken | Attestation::TokenReview => {
-            attested.pod_uid == session.pod_uid && attested.subject == subject
         }
     }
 }

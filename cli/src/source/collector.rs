@@ -237,6 +237,12 @@ impl Collector {
         Ok(chains)
     }
 
+    /// One tile or bundle.
+    pub fn tile(&mut self, file: TileFile) -> Result<Vec<u8>, FetchError> {
+        let path = format!("{}/{}", self.log_path()?, file.path());
+        self.client.get(&path, file.max_bytes())
+    }
+
     /// The batches of a chain with a record in `[from, to)`.
     pub fn batches(
         &mut self,
