@@ -117,6 +117,9 @@ pub struct EvidenceArgs {
     /// Who may attest pods: the issuer's keys (JWKS). Default: none, a pod is then vouched for by two logs
     #[arg(long, value_name = "FILE", env = "INDELIBLE_ISSUER_KEYS")]
     pub issuer_keys: Option<PathBuf>,
+    /// What pods' tokens must be for, as the collectors' own --audience says; with --issuer-keys
+    #[arg(long, value_name = "AUD", default_value = "indelible.dev", env = "INDELIBLE_AUDIENCE")]
+    pub audience: String,
     /// A checkpoint seen earlier, which logs must extend; may be repeated. Default: none
     #[arg(long, value_name = "FILE", env = "INDELIBLE_CHECKPOINT")]
     pub checkpoint: Vec<PathBuf>,

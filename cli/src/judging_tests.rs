@@ -20,7 +20,7 @@ fn log() -> (TestLog, Issuer) {
 fn terms(log: &TestLog, issuer: &Issuer) -> Terms {
     let policy = Policy::from_log_keys([log.vkey().parse().unwrap()]).unwrap();
     let mut terms = Terms::new(policy, NOW.plus_nanos(1_000_000_000));
-    terms.tokens = Some(Box::new(IssuerKeys::parse(issuer.jwks().as_bytes()).unwrap()));
+    terms.tokens = Some(Box::new(IssuerKeys::parse(issuer.jwks().as_bytes(), Issuer::AUDIENCE).unwrap()));
     terms
 }
 

@@ -76,7 +76,8 @@ pub fn terms(
     }
     if let Some(path) = &evidence.issuer_keys {
         let bytes = read("--issuer-keys", path, MAX_CONFIG_BYTES)?;
-        let keys = IssuerKeys::parse(&bytes).map_err(|e| FlagError::new("--issuer-keys", path, chain_of(&e)))?;
+        let keys = IssuerKeys::parse(&bytes, &evidence.audience);
+        let keys = keys.map_err(|e| FlagError::new("--issuer-keys", path, chain_of(&e)))?;
         terms.tokens = Some(Box::new(keys));
     }
     for path in &evidence.checkpoint {

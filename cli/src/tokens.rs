@@ -16,13 +16,13 @@ use serde::Deserialize;
 const MAX_KEYS: usize = 256;
 /// Shortest RSA modulus, in bytes: 2048 bits.
 const MIN_RSA_BYTES: usize = 256;
-/// The audience that pods' tokens are for; in a cluster followed by a slash and the audit log's name.
-const AUDIENCE: &str = "indelible.dev";
 
 /// The keys of those who may attest pods.
 #[derive(Debug)]
 pub struct IssuerKeys {
     keys: Vec<Key>,
+    /// What pods' tokens are for; in a cluster followed by a slash and the audit log's name.
+    audience: String,
 }
 
 #[derive(Debug)]
@@ -85,15 +85,19 @@ enum OneOrMany {
 }
 
 impl IssuerKeys {
-    /// Reads a JWKS. Keys of kinds that are not used for tokens are passed over.
-    pub fn parse(bytes: &[u8]) -> Result<Self, IssuerKeysError> {
+    /// Reads a JWKS, for tokens of that audience. Keys of kinds that are not used for tokens are passed over.
+    pub fn parse(bytes: &[u8], audience: &str) -> Result<Self, IssuerKeysError> {
         let raw: RawSet = serde_json::from_slice(bytes).map_err(IssuerKeysError::Json)?;
         if raw.keys.len() > MAX_KEYS {
             return Err(IssuerKeysError::TooMany);
         }
         let jwks = raw.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok());
         let keys: Vec<Key> = jwks.filter_map(|jwk: Jwk| usable(&jwk)).collect();
-        if keys.is_empty() { Err(IssuerKeysError::NoUsableKey) } else { Ok(Self { keys }) }
+        if keys.is_empty() {
+            Err(IssuerKeysError::NoUsableKey)
+        } else {
+            Ok(Self { keys, audience: audience.to_owned() })
+        }
     }
 
     /// The claims of a token that one of the keys signed; `None` if no key is the one that it names.
@@ -113,6 +117,42 @@ impl IssuerKeys {
             "is not signed by the key that it names, or is no service-account token bound to a pod".to_owned()
         }))
     }
+
+    /// What of a token's claims does not fit session and leaf.
+    fn mismatch(
+        &self,
+        claims: &Claims,
+        session: &Session,
+        attested: &Attested,
+        received_at: Time,
+    ) -> Option<&'static str> {
+        let Kubernetes { namespace, pod, serviceaccount } = &claims.kubernetes;
+        let own = format!("{}/{}", self.audience, session.audit_log);
+        let audience = |aud: &str| aud == self.audience || aud == own;
+        let is_ours = match &claims.aud {
+            OneOrMany::One(one) => audience(one),
+            OneOrMany::Many(many) => many.iter().any(|aud| audience(aud)),
+        };
+        let received = received_at.nanos().div_euclid(Time::SECOND);
+        let rules = [
+            (is_ours, "is for another audience (--audience says which one is asked for)"),
+            (claims.iss == attested.issuer, "is by another issuer than the leaf says"),
+            (claims.sub == attested.subject, "has another subject than the leaf says"),
+            (
+                claims.sub == format!("system:serviceaccount:{namespace}:{}", serviceaccount.name),
+                "has a subject that is not its service account",
+            ),
+            (*namespace == session.namespace, "is of another namespace"),
+            (pod.name == session.pod_name && pod.uid == session.pod_uid, "is of another pod"),
+            (serviceaccount.name == session.service_account, "is of another service account"),
+            (
+                claims.iat.max(claims.nbf.unwrap_or(claims.iat)) <= received,
+                "was not valid yet when the log received it",
+            ),
+            (received <= claims.exp, "had expired when the log received it"),
+        ];
+        rules.into_iter().find_map(|(holds, why)| (!holds).then_some(why))
+    }
 }
 
 impl TokenCheck for IssuerKeys {
@@ -120,39 +160,12 @@ impl TokenCheck for IssuerKeys {
         match self.claims(jwt) {
             None => TokenVerdict::NoKey,
             Some(Err(why)) => TokenVerdict::Fails(format!("the token {why}")),
-            Some(Ok(claims)) => match mismatch(&claims, session, attested, received_at) {
+            Some(Ok(claims)) => match self.mismatch(&claims, session, attested, received_at) {
                 None => TokenVerdict::Holds,
                 Some(why) => TokenVerdict::Fails(format!("the token {why}")),
             },
         }
     }
-}
-
-/// What of a token's claims does not fit session and leaf.
-fn mismatch(claims: &Claims, session: &Session, attested: &Attested, received_at: Time) -> Option<&'static str> {
-    let Kubernetes { namespace, pod, serviceaccount } = &claims.kubernetes;
-    let own = format!("{AUDIENCE}/{}", session.audit_log);
-    let audience = |aud: &str| aud == AUDIENCE || aud == own;
-    let is_ours = match &claims.aud {
-        OneOrMany::One(one) => audience(one),
-        OneOrMany::Many(many) => many.iter().any(|aud| audience(aud)),
-    };
-    let received = received_at.nanos().div_euclid(Time::SECOND);
-    let rules = [
-        (is_ours, "is for another audience"),
-        (claims.iss == attested.issuer, "is by another issuer than the leaf says"),
-        (claims.sub == attested.subject, "has another subject than the leaf says"),
-        (
-            claims.sub == format!("system:serviceaccount:{namespace}:{}", serviceaccount.name),
-            "has a subject that is not its service account",
-        ),
-        (*namespace == session.namespace, "is of another namespace"),
-        (pod.name == session.pod_name && pod.uid == session.pod_uid, "is of another pod"),
-        (serviceaccount.name == session.service_account, "is of another service account"),
-        (claims.iat.max(claims.nbf.unwrap_or(claims.iat)) <= received, "was not valid yet when the log received it"),
-        (received <= claims.exp, "had expired when the log received it"),
-    ];
-    rules.into_iter().find_map(|(holds, why)| (!holds).then_some(why))
 }
 
 fn usable(jwk: &Jwk) -> Option<Key> {
@@ -231,7 +244,7 @@ mod tests {
     #[test]
     fn a_token_vouches_for_its_own_pod_while_it_is_valid_and_for_nothing_else() {
         let issuer = Issuer::new().unwrap();
-        let keys = IssuerKeys::parse(issuer.jwks().as_bytes()).unwrap();
+        let keys = IssuerKeys::parse(issuer.jwks().as_bytes(), Issuer::AUDIENCE).unwrap();
         let jwt = issuer.token(&pod(), at(1000), at(2000)).unwrap();
         let check = |session: &Session, attested: &Attested, seconds| {
             keys.check(jwt.as_bytes(), session, attested, at(seconds)) == TokenVerdict::Holds
@@ -247,13 +260,28 @@ mod tests {
     }
 
     #[test]
+    fn a_token_is_for_the_audience_that_is_asked_for_or_that_of_its_audit_log() {
+        let issuer = Issuer::new().unwrap();
+        let jwt = issuer.token(&pod(), at(1000), at(2000)).unwrap();
+        let verdict = |audience: &str, audit_log: &str| {
+            let keys = IssuerKeys::parse(issuer.jwks().as_bytes(), audience).unwrap();
+            let session = Session { audit_log: audit_log.into(), ..session() };
+            keys.check(jwt.as_bytes(), &session, &attested(), at(1500))
+        };
+        assert_eq!(verdict(Issuer::AUDIENCE, "shop/audit"), TokenVerdict::Holds);
+        let (own, log) = Issuer::AUDIENCE.split_once('.').unwrap();
+        let TokenVerdict::Fails(why) = verdict(own, log) else { panic!("{own} is no audience of the token") };
+        assert!(why.contains("--audience"), "{why}");
+    }
+
+    #[test]
     fn a_token_by_another_key_is_not_taken_and_an_unknown_issuer_is_said_to_be_unknown() {
         let (issuer, other) = (Issuer::new().unwrap(), Issuer::new().unwrap());
         let jwt = issuer.token(&pod(), at(1000), at(2000)).unwrap();
-        let keys = IssuerKeys::parse(other.jwks().as_bytes()).unwrap();
+        let keys = IssuerKeys::parse(other.jwks().as_bytes(), Issuer::AUDIENCE).unwrap();
         assert_eq!(keys.check(jwt.as_bytes(), &session(), &attested(), at(1500)), TokenVerdict::NoKey);
 
-        let keys = IssuerKeys::parse(issuer.jwks().as_bytes()).unwrap();
+        let keys = IssuerKeys::parse(issuer.jwks().as_bytes(), Issuer::AUDIENCE).unwrap();
         let (unsigned, _) = jwt.rsplit_once('.').unwrap();
         for forged in [format!("{unsigned}.AAAA"), "nonsense".to_owned(), String::new()] {
             let verdict = keys.check(forged.as_bytes(), &session(), &attested(), at(1500));
@@ -265,7 +293,7 @@ mod tests {
     fn a_key_set_without_a_usable_key_is_refused() {
         let symmetric = r#"{"keys":[{"kty":"oct","k":"c2VjcmV0","alg":"HS256"}]}"#;
         for bad in ["", "{}", r#"{"keys":[]}"#, symmetric] {
-            assert!(IssuerKeys::parse(bad.as_bytes()).is_err(), "{bad}");
+            assert!(IssuerKeys::parse(bad.as_bytes(), Issuer::AUDIENCE).is_err(), "{bad}");
         }
     }
 }

@@ -274,6 +274,10 @@ fn window(claims: &Claims) -> Window {
 }
 
 fn pod(issuer: &Issuer, claims: Claims, digest: Digest) -> Result<Good, TokenError> {
+    // A verifier asks that the log received the token no earlier than `iat`: without it nothing would be attested.
+    if claims.iat.is_none() {
+        return Err(TokenError::Form);
+    }
     let window = window(&claims);
     let Some(Kubernetes { namespace, pod: Some(pod), node, serviceaccount }) = claims.kubernetes else {
         return Err(TokenError::NotOfPod);

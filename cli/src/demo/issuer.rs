@@ -47,7 +47,8 @@ pub struct ServerCertificate {
 impl Issuer {
     /// The name in `iss`; nothing is ever fetched from there.
     pub const URL: &str = "https://issuer.demo.invalid";
-    const AUDIENCE: &str = "indelible.dev";
+    /// What pods' tokens are for.
+    pub const AUDIENCE: &str = "indelible.dev";
 
     /// Makes keys for tokens and certificates.
     pub fn new() -> Result<Self> {

@@ -144,7 +144,7 @@ fn a_readers_token_that_is_also_good_for_the_api_server_is_refused() {
 
 #[test]
 fn claims_that_a_pods_token_needs_may_not_be_missing_or_wrong() {
-    for claim in ["iss", "sub", "aud", "exp"] {
+    for claim in ["iss", "sub", "aud", "exp", "iat"] {
         let refused = judged(|claims| drop(claims.as_object_mut().unwrap().remove(claim)));
         assert_eq!(refused, Err(TokenError::Form), "{claim}");
     }
