@@ -6,13 +6,23 @@ use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-env-changed=INDELIBLE_COMMIT");
-    println!("cargo::rerun-if-changed=../.git/HEAD");
-    let commit = std::env::var("INDELIBLE_COMMIT").ok().or_else(git_commit).unwrap_or_else(|| "unknown".to_owned());
+    println!("cargo::rerun-if-changed=build.rs");
+    // HEAD names a branch, whose commit changes without it; its log is written to each time.
+    for path in ["HEAD", "logs/HEAD"] {
+        if let Some(path) = git(&["rev-parse", "--git-path", path]) {
+            println!("cargo::rerun-if-changed={path}");
+        }
+    }
+    let commit = std::env::var("INDELIBLE_COMMIT")
+        .ok()
+        .filter(|commit| !commit.is_empty())
+        .or_else(|| git(&["rev-parse", "--short", "HEAD"]))
+        .unwrap_or_else(|| "unknown".into());
     println!("cargo::rustc-env=INDELIBLE_COMMIT={commit}");
 }
 
-fn git_commit() -> Option<String> {
-    let output = Command::new("git").args(["rev-parse", "--short", "HEAD"]).output().ok()?;
-    let commit = String::from_utf8(output.stdout).ok()?.trim().to_owned();
-    (output.status.success() && !commit.is_empty()).then_some(commit)
+fn git(args: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(args).output().ok().filter(|output| output.status.success())?;
+    let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+    (!text.is_empty()).then_some(text)
 }
