@@ -175,7 +175,7 @@ fn findings(out: &mut String, findings: &[Finding]) {
 fn closing(report: &Report) -> String {
     let text = match report.exit {
         1 => {
-            "Evidence was changed or invented. Keep every source as it is, take a copy, and follow the findings: each \
+            "Evidence was changed, invented or taken back. Keep every source as it is, take a copy, and follow the findings: each \
              names the collector or session that answers for it."
         }
         2 => {

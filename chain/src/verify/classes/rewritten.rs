@@ -39,12 +39,20 @@ pub(super) fn rewritten(case: &Case<'_>, out: &mut Findings) {
         // Below the smallest head that is contradicted the change cannot be bounded from the evidence.
         let smallest = rewrites.iter().map(|rewrite| rewrite.size).min().unwrap_or(0);
         let chains = concerned(case, view, smallest);
-        let text = format!(
-            "{} is not the log that it was: {}. Leaves were changed or removed and the log signed again.{chains} Trust \
-             what others hold of it (witness, archive, receipts), and keep both as evidence.",
-            case.log(view),
-            list(heads, NAMED),
-        );
+        let (log, heads) = (case.log(view), list(heads, NAMED));
+        let text = if rewrites.iter().all(|rewrite| rewrite.is_smaller) {
+            format!(
+                "{log} is shorter than it was: {heads}. Either what was read here is an older copy of its data, or its \
+                 end was cut off; which of the two cannot be told from it.{chains} Read the collector itself or a newer \
+                 copy: one that goes on to that head clears this one. If there is none, leaves were taken back; trust \
+                 what others hold of it (witness, archive, receipts), and keep both as evidence.",
+            )
+        } else {
+            format!(
+                "{log} is not the log that it was: {heads}. Leaves were changed or removed and the log signed \
+                 again.{chains} Trust what others hold of it (witness, archive, receipts), and keep both as evidence.",
+            )
+        };
         out.add(Class::Rewritten, TAMPERED, About::log(case, view), text);
     }
 }
@@ -156,6 +164,11 @@ mod tests {
                 SourceKind::Copy => assert_only(&report, Class::Absent, MISSING),
             };
             assert!(text.contains("shop/c1-"), "{text}");
+            assert_eq!(
+                kind == SourceKind::Collector,
+                text.contains("an older copy of its data, or its end was cut off"),
+                "what cannot be told is not said: {text}"
+            );
         }
     }
 
