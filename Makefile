@@ -8,18 +8,24 @@ HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 RELEASE := $(TARGET)/$(HOST)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt clippy doc unit tamper build clean
+.PHONY: help demo test check fmt clippy doc unit tamper build where clean
 
 help: ## Show this help
 	@echo "Indelible: immutable audit logs for Kubernetes"; echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 	@echo; echo "  SEED=n chooses the random schedule of demo and tamper, N=n the number of mutations."
 
-demo: build ## Build, then show the product on this machine: no Kubernetes, about 20 seconds
+demo: build ## Build (minutes, the first time), then show the product on this machine: no Kubernetes, about 20 seconds
 	@$(RELEASE)/indelible demo --seed $(SEED) $(DEMO_FLAGS)
 
 build: ## Build the optimised, static binaries
+	@echo "Building indelible, indelible-collector and indelible-sidecar, optimised, into"
+	@echo "  $(RELEASE)"
+	@echo "The first time this takes about 5 minutes on two cores; after that only what has changed is built."
 	$(CARGO) build --locked --release -p indelible -p indelible-collector -p indelible-sidecar
+
+where: ## Print the directory that the binaries are built into
+	@echo $(RELEASE)
 
 test: fmt clippy doc ## Everything that needs no cluster: format, lints, docs, all tests
 	$(CARGO) build --locked --workspace --all-targets
