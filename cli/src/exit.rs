@@ -5,12 +5,15 @@
 
 use crate::source::http::FetchError;
 use crate::source::{OpenError, SourceError};
+use crate::terminal::say;
 use crate::terms::FlagError;
 
 /// A wrong command line, or a file that a flag names and that cannot be used.
 pub const USAGE: u8 = 5;
 /// Tampering.
 pub const TAMPERED: u8 = 1;
+/// Something is missing.
+pub const MISSING: u8 = 2;
 /// Could not verify.
 pub const UNVERIFIED: u8 = 4;
 
@@ -21,6 +24,22 @@ pub enum CommandError {
     Usage(String),
     /// Something else.
     Failed(anyhow::Error),
+}
+
+/// The code of a command whose outcome is `code`, when its output came through or did not: what was found to be wrong is
+/// told by the code even if nobody could read it, and what was found to be well has not been shown.
+pub fn unless_shown(code: u8, shown: std::io::Result<()>) -> u8 {
+    let Err(e) = shown else { return code };
+    if e.kind() != std::io::ErrorKind::BrokenPipe {
+        say(format_args!("the output could not be written: {e}"));
+    }
+    if matches!(code, TAMPERED | MISSING) { code } else { UNVERIFIED }
+}
+
+/// Whether the reader of our output has gone away.
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.into_iter().any(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 impl From<FlagError> for CommandError {
@@ -50,6 +69,22 @@ impl OpenError {
                 matches!(error, FetchError::Url { .. } | FetchError::File { .. })
             }
             Self::Source(SourceError::Read(_)) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn output_that_is_lost_hides_no_tampering_and_no_loss() {
+        for (code, without) in [(0, 4), (1, 1), (2, 2), (3, 4), (4, 4)] {
+            assert_eq!(unless_shown(code, Ok(())), code);
+            assert_eq!(unless_shown(code, Err(ErrorKind::BrokenPipe.into())), without);
+            assert_eq!(unless_shown(code, Err(ErrorKind::StorageFull.into())), without);
         }
     }
 }

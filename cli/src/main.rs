@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(CommandError::Usage(line)) => fail(&line, exit::USAGE),
         // Whoever reads our output has gone away: nobody is left to be told.
-        Err(CommandError::Failed(error)) if is_broken_pipe(&error) => ExitCode::from(exit::UNVERIFIED),
+        Err(CommandError::Failed(error)) if exit::is_broken_pipe(&error) => ExitCode::from(exit::UNVERIFIED),
         Err(CommandError::Failed(error)) => fail(&format!("{error:#}"), exit::UNVERIFIED),
     }
 }
@@ -68,11 +68,6 @@ fn show(text: &str) -> ExitCode {
 }
 
 fn fail(line: &str, code: u8) -> ExitCode {
-    anstream::eprintln!("indelible: {}", text::lines(line));
+    terminal::say(text::lines(line));
     ExitCode::from(code)
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let io = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
-    io.into_iter().any(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
 }

@@ -27,6 +27,7 @@ use crate::exit::{CommandError, UNVERIFIED};
 use crate::inventory::Inventory;
 use crate::judging::Named;
 use crate::source::Source;
+use crate::terminal::say;
 use crate::terms::{named, policy};
 use crate::text::{lines, one_line, shell};
 use crate::verify::open;
@@ -55,7 +56,7 @@ fn make(args: &ProveArgs, output: &Path, policy: &Policy, runtime: &Handle) -> R
     let position = match position(&wanted, &named(&args.whose), &mut sources)? {
         Ok(position) => position,
         Err(why) => {
-            anstream::eprintln!("indelible: {}", lines(&why));
+            say(lines(&why));
             return Ok(UNVERIFIED);
         }
     };
@@ -73,10 +74,9 @@ fn make(args: &ProveArgs, output: &Path, policy: &Policy, runtime: &Handle) -> R
             Err(e) => why.push(format!("{label}: {e:#}")),
         }
     }
-    anstream::eprintln!("indelible: no source proves record {} of chain {}", position.seq, position.chain);
-    for why in why {
-        anstream::eprintln!("  {}", one_line(&why));
-    }
+    let mut told = vec![format!("no source proves record {} of chain {}", position.seq, position.chain)];
+    told.extend(why.iter().map(|why| one_line(why)));
+    say(told.join("\n  "));
     Ok(UNVERIFIED)
 }
 
@@ -137,10 +137,13 @@ impl Proved {
         Ok(Self { record, session, shown, vouched })
     }
 
-    fn write(&self, args: &ProveArgs, output: &Path) -> Result<()> {
+    fn write(&self, args: &ProveArgs, output: &Path) -> Result<(), CommandError> {
         let beside = beside(output);
         for (path, proof) in [(output, &self.record), (&beside, &self.session)] {
-            std::fs::write(path, proof.to_string()).with_context(|| format!("--output {}", path.display()))?;
+            std::fs::write(path, proof.to_string()).map_err(|e| {
+                let path = path.display();
+                CommandError::Usage(format!("--output {path}: {e}; name a file in a directory that can be written to"))
+            })?;
         }
         let mut out = anstream::stdout().lock();
         if args.json {

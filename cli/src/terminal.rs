@@ -1,8 +1,9 @@
-//! The terminal: how wide it is, and progress on it.
+//! The terminal: how wide it is, what is said on stderr, and progress there.
 //!
 //! Progress goes to stderr, only if that is a terminal, and only for what takes longer than a second.
 
-use std::io::IsTerminal;
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -16,6 +17,11 @@ pub fn width() -> Option<u16> {
         return None;
     }
     rustix::termios::tcgetwinsize(&stdout).ok().map(|size| size.ws_col).filter(|columns| *columns > 0)
+}
+
+/// Says something to the user on stderr. Where nobody can read it (full disk, closed pipe) the exit code still tells.
+pub fn say(text: impl Display) {
+    let _ = writeln!(anstream::stderr().lock(), "indelible: {text}");
 }
 
 /// A line on stderr that says what is being done.

@@ -10,11 +10,12 @@ use indelible_chain::verify::{Known, KnownBy};
 use tokio::runtime::Handle;
 
 use crate::args::{SourceArgs, VerifyArgs};
-use crate::exit::CommandError;
+use crate::exit::{self, CommandError};
 use crate::judging::{Named, Outcome, judge};
 use crate::limits::{MAX_CHECKPOINT_BYTES, MAX_SOURCES};
 use crate::source::Opener;
 use crate::source::http::FetchError;
+use crate::terminal::say;
 use crate::terms::{policy, terms};
 use crate::text::one_line;
 use crate::{clock, report, terminal};
@@ -32,17 +33,17 @@ pub fn run(args: &VerifyArgs, runtime: &Handle) -> Result<u8, CommandError> {
     if let Some(remembered) = remembered {
         let shown: Vec<_> = logs.into_iter().flat_map(|log| log.notes).collect();
         if let Err(e) = remembered.update(&report, &shown) {
-            anstream::eprintln!("indelible: --state: what was verified is not remembered: {e}");
+            say(format_args!("--state: what was verified is not remembered: {e}"));
         }
     }
-    let mut out = anstream::stdout().lock();
-    if args.json {
-        writeln!(out, "{}", report::json::render(&report))?;
+    let text = if args.json {
+        report::json::render(&report) + "\n"
     } else {
-        write!(out, "{}", report::people::render(&report, terminal::width()))?;
-    }
-    out.flush()?;
-    Ok(report.exit)
+        report::people::render(&report, terminal::width())
+    };
+    let mut out = anstream::stdout().lock();
+    let shown = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    Ok(exit::unless_shown(report.exit, shown))
 }
 
 /// Opens the sources that the user named. One that is not there is the judge's business, a wrong name is the user's.
@@ -70,7 +71,7 @@ fn ask_witnesses(policy: &Policy, opener: &mut Opener) -> Vec<Known> {
         let Some(url) = witness.url() else { continue };
         if let Err(why) = ask_witness(policy, witness, url, opener, &mut known) {
             let name = one_line(witness.name());
-            anstream::eprintln!("indelible: witness {name} was not asked: {why}; --offline asks none");
+            say(format_args!("witness {name} was not asked: {why}; --offline asks none"));
         }
     }
     known

@@ -19,6 +19,7 @@ use super::wanted::Position;
 use crate::clock::rfc3339;
 use crate::exit::{CommandError, TAMPERED};
 use crate::logs::word;
+use crate::terminal::say;
 use crate::terms::read;
 use crate::text::{lines, one_line};
 
@@ -29,7 +30,7 @@ pub fn check(path: &Path, policy: &Policy, as_json: bool) -> Result<u8, CommandE
     let shown = match shown {
         Ok(shown) => shown,
         Err(e) => {
-            anstream::eprintln!("indelible: {} proves nothing: {}", path.display(), one_line(&format!("{e:#}")));
+            say(format_args!("{} proves nothing: {}", path.display(), one_line(&format!("{e:#}"))));
             return Ok(TAMPERED);
         }
     };
@@ -41,7 +42,7 @@ pub fn check(path: &Path, policy: &Policy, as_json: bool) -> Result<u8, CommandE
             match proof.and_then(|proof| vouched(&proof, &shown.session, policy)) {
                 Ok(vouched) => Some(vouched),
                 Err(e) => {
-                    anstream::eprintln!("indelible: {} proves nothing: {e:#}", beside.display());
+                    say(format_args!("{} proves nothing: {}", beside.display(), one_line(&format!("{e:#}"))));
                     return Ok(TAMPERED);
                 }
             }
