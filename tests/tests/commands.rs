@@ -1,11 +1,18 @@
-//! How `indelible` ends: what becomes of its exit code when nobody reads its output.
+//! How `indelible` ends: what becomes of its exit code when nobody reads its output, and what the demo leaves behind when
+//! it is ended.
 #![expect(clippy::unwrap_used, reason = "a failure is a failed test")]
 
+use std::ffi::OsString;
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use indelible_tests::printer::Printer;
-use indelible_tests::world::{PodIdentity, SidecarOptions, World, binary};
+use indelible_tests::world::{PodIdentity, Process, SidecarOptions, World, binary, eventually};
+use rustix::process::Signal;
+
+const BOUND: Duration = Duration::from_mins(1);
 
 /// What `indelible` says on stderr, and its exit code.
 fn indelible(line: &str, stdout: Stdio) -> (i32, String) {
@@ -20,6 +27,35 @@ fn indelible(line: &str, stdout: Stdio) -> (i32, String) {
 
 fn full() -> Stdio {
     fs::File::options().write(true).open("/dev/full").unwrap().into()
+}
+
+/// Ids of processes whose command line names this directory.
+fn processes_of(dir: &Path) -> Vec<u32> {
+    let ids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let names = |id: &u32| {
+        let line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(dir.to_str().unwrap())
+    };
+    ids.filter(names).collect()
+}
+
+#[test]
+fn a_demo_that_is_hung_up_or_terminated_leaves_no_process_and_no_directory_behind() {
+    for (signal, code) in [(Signal::HUP, 129), (Signal::TERM, 143), (Signal::INT, 130)] {
+        let dir = tempfile::tempdir().unwrap();
+        let work = dir.path().join("work");
+        fs::create_dir(&work).unwrap();
+        let args = [OsString::from("demo")];
+        let env = [("TMPDIR", work.to_str().unwrap())];
+        let mut demo = Process::start("demo", dir.path(), &binary("indelible").unwrap(), &args, &env).unwrap();
+        let acts = || Ok(demo.stdout()?.contains("with a sidecar beside it").then_some(()));
+        eventually("the demo's first sidecar runs", BOUND, acts).unwrap();
+        assert!(!processes_of(&work).is_empty());
+        demo.signal(signal).unwrap();
+        assert_eq!(demo.wait(BOUND).unwrap().code(), Some(code), "{}", demo.stderr().unwrap());
+        eventually("its processes are gone", BOUND, || Ok(processes_of(&work).is_empty().then_some(()))).unwrap();
+        assert_eq!(fs::read_dir(&work).unwrap().count(), 0, "{signal:?}");
+    }
 }
 
 #[test]
