@@ -36,12 +36,45 @@ impl FlagError {
     }
 }
 
+/// What the file of a flag is, and where one comes from: told where it cannot be read.
+const FILES: [(&str, &str); 10] = [
+    (
+        "--policy",
+        "a tlog-policy: a line `log VKEY` for each log, with what `indelible-collector init` printed, and a line `quorum \
+         none` or the witnesses'; `--log-key VKEY` does without the file",
+    ),
+    ("--ca", "the certificate (PEM) of the authority that signed the collectors' certificates"),
+    ("--token", "a token for readers, such as `kubectl create token NAME --audience read.indelible.dev` prints"),
+    ("--issuer-keys", "the key set of who attests pods, such as `kubectl get --raw /openid/v1/jwks` prints"),
+    (
+        "--checkpoint",
+        "a checkpoint that was kept earlier: a copy of the file `checkpoint` of a collector's data directory",
+    ),
+    ("--accept", "the ids of findings that are accepted, one a line, as `indelible verify` prints them"),
+    ("--expect", "a JSON list of objects with namespace, pod, pod_uid, containers, running_since"),
+    ("--receipts", "a directory with kept receipts, one a file"),
+    ("--state", "a directory that this program may make and write to"),
+    ("--check", "a proof that `indelible prove` has written with --output"),
+];
+
+impl FlagError {
+    /// What a flag names is not there, or of no use.
+    fn unreadable(flag: &'static str, path: &Path, why: impl Display) -> Self {
+        let what = FILES.iter().find(|(of, _)| *of == flag).map_or("a file", |(_, what)| what);
+        Self::new(flag, path, format!("{why}; expected {what}"))
+    }
+}
+
 /// Whom the user believes.
 pub fn policy(trust: &TrustArgs) -> Result<Policy, FlagError> {
     match &trust.policy {
         Some(path) => {
             let bytes = read("--policy", path, MAX_POLICY_BYTES)?;
-            Policy::parse(&bytes).map_err(|e| FlagError::new("--policy", path, chain_of(&e)))
+            let policy = Policy::parse(&bytes).map_err(|e| FlagError::new("--policy", path, chain_of(&e)))?;
+            if policy.logs().is_empty() {
+                return Err(FlagError::unreadable("--policy", path, "it names no log, so nothing can be trusted"));
+            }
+            Ok(policy)
         }
         None => Policy::from_log_keys(trust.log_key.iter().cloned()).map_err(|e| FlagError {
             flag: "--log-key",
@@ -84,7 +117,7 @@ pub fn terms(
         let note = read("--checkpoint", path, MAX_CHECKPOINT_BYTES)?;
         terms.known.push(Known { by: KnownBy::Operator, label: path.display().to_string(), note });
     }
-    let open = |dir: &std::path::PathBuf| Remembered::open(dir).map_err(|e| FlagError::new("--state", dir, e));
+    let open = |dir: &std::path::PathBuf| Remembered::open(dir).map_err(|e| FlagError::unreadable("--state", dir, e));
     let remembered = evidence.state.as_ref().map(open).transpose()?;
     terms.known.extend(remembered.iter().flat_map(Remembered::known));
     Ok((terms, remembered))
@@ -108,9 +141,9 @@ pub fn named(whose: &WhoseArgs) -> Scope {
 /// Reads a file that the user named; links are followed here, the machine is the user's own.
 pub fn read(flag: &'static str, path: &Path, limit: usize) -> Result<Vec<u8>, FlagError> {
     use std::io::Read;
-    let open = std::fs::File::open(path).map_err(|e| FlagError::new(flag, path, e))?;
+    let open = std::fs::File::open(path).map_err(|e| FlagError::unreadable(flag, path, e))?;
     let mut bytes = Vec::new();
-    open.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(|e| FlagError::new(flag, path, e))?;
+    open.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(|e| FlagError::unreadable(flag, path, e))?;
     if bytes.len() > limit {
         return Err(FlagError::new(flag, path, format!("over the limit of {limit} bytes")));
     }
@@ -164,7 +197,7 @@ fn expected(path: &Path) -> Result<Vec<Expected>, FlagError> {
 
 fn receipts(path: &Path) -> Result<Vec<(String, KeptReceipt)>, FlagError> {
     let refuse = |e: ReadError| FlagError::new("--receipts", path, e);
-    let folder = Folder::open(path).map_err(refuse)?;
+    let folder = Folder::open(path).map_err(|e| FlagError::unreadable("--receipts", path, e))?;
     let names = folder.list().map_err(refuse)?;
     if names.len() > MAX_RECEIPTS {
         return Err(FlagError::new("--receipts", path, format!("more than {MAX_RECEIPTS} files")));
@@ -198,6 +231,14 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(content).unwrap();
         file
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named_with_what_it_should_be() {
+        for (flag, what) in FILES {
+            let error = read(flag, Path::new("/nothing/here"), 1).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{flag} /nothing/here: ")) && error.ends_with(what), "{error}");
+        }
     }
 
     #[test]

@@ -12,11 +12,12 @@ use tokio::runtime::Handle;
 use crate::args::{SourceArgs, VerifyArgs};
 use crate::exit::{self, CommandError};
 use crate::judging::{Named, Outcome, judge};
-use crate::limits::{MAX_CHECKPOINT_BYTES, MAX_SOURCES};
-use crate::source::Opener;
+use crate::limits::{MAX_CHECKPOINT_BYTES, MAX_CONFIG_BYTES, MAX_SOURCES};
+use crate::source::folder::ReadError;
 use crate::source::http::FetchError;
+use crate::source::{OpenError, Opener, SourceError};
 use crate::terminal::say;
-use crate::terms::{policy, terms};
+use crate::terms::{policy, read, terms};
 use crate::text::one_line;
 use crate::{clock, report, terminal};
 
@@ -51,16 +52,40 @@ pub fn open(args: &SourceArgs, runtime: &Handle) -> Result<(Vec<Named>, Opener),
     if args.sources.len() > MAX_SOURCES {
         return Err(CommandError::Usage(format!("SOURCE: more than {MAX_SOURCES} sources; verify them in parts")));
     }
+    // What cannot be read at all is said before anything is asked of a server, where it would look like the server's.
+    for (flag, path) in [("--ca", &args.connection.ca), ("--token", &args.connection.token)] {
+        path.as_ref().map(|path| read(flag, path, MAX_CONFIG_BYTES)).transpose()?;
+    }
     let mut opener = Opener::new(runtime.clone(), &args.connection);
     let mut sources = Vec::new();
     for name in &args.sources {
         match opener.open(name) {
             Ok(source) => sources.push(Named::Open(source)),
             Err(e) if e.is_usage() => return Err(CommandError::Usage(e.to_string())),
-            Err(e) => sources.push(Named::Closed { label: one_line(name), why: e.to_string() }),
+            Err(e) if is_address(name) => {
+                let text = format!("SOURCE {e}; if a collector is meant, its URL is https://{name}");
+                return Err(CommandError::Usage(text));
+            }
+            Err(e) => sources.push(Named::Closed { label: one_line(name), why: format!("{e}{}", remedy(&e)) }),
         }
     }
     Ok((sources, opener))
+}
+
+/// What to do about a source that is no data directory.
+const fn remedy(error: &OpenError) -> &'static str {
+    match error {
+        OpenError::Source(SourceError::Read(ReadError::Io { .. })) => {
+            "; name a collector's URL (https://host:port), or a data directory that you may read"
+        }
+        _ => "",
+    }
+}
+
+/// Whether what is no directory looks like a collector's host and port.
+fn is_address(name: &str) -> bool {
+    let port = name.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+    !name.contains('/') && matches!(port, Some(Ok(_)))
 }
 
 /// The checkpoints that the policy's witnesses hold of its logs. One that cannot be asked is said and passed over:

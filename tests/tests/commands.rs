@@ -1,5 +1,5 @@
-//! How `indelible` ends: what becomes of its exit code when nobody reads its output, and what the demo leaves behind when
-//! it is ended.
+//! How `indelible` ends: what it says of mistakes, what becomes of its exit code when nobody reads its output, and what
+//! the demo leaves behind when it is ended.
 #![expect(clippy::unwrap_used, reason = "a failure is a failed test")]
 
 use std::ffi::OsString;
@@ -83,5 +83,37 @@ fn output_that_nobody_can_read_does_not_hide_what_verify_has_found() {
         for (stdout, name) in [(full(), "/dev/full"), (Stdio::piped(), "a closed pipe")] {
             assert_eq!(indelible(&format!("{line} {json}"), stdout).0, found, "{name} {json}");
         }
+    }
+}
+
+#[test]
+fn a_mistake_of_a_new_user_is_answered_with_what_was_expected() {
+    let dir = tempfile::tempdir().unwrap();
+    let empty = dir.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let policy = dir.path().join("policy");
+    fs::write(&policy, "quorum none\n").unwrap();
+    let vkey = "--log-key example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
+    let (empty, policy) = (empty.to_str().unwrap(), policy.to_str().unwrap());
+    for (line, code, expected) in [
+        (format!("verify {empty} --policy /nope"), 5, "--policy /nope: No such file"),
+        (format!("verify {empty} --policy /nope"), 5, "indelible-collector init"),
+        (format!("verify {empty} --policy {empty}"), 5, "expected a tlog-policy"),
+        (format!("verify {empty} --policy {policy}"), 5, "names no log"),
+        (format!("verify {empty} {vkey} --token /nope"), 5, "--token /nope: No such file"),
+        (format!("verify {empty} {vkey} --token /nope"), 5, "kubectl create token"),
+        (format!("verify {empty} {vkey} --ca /nope"), 5, "--ca /nope: No such file"),
+        (format!("verify {empty} {vkey} --issuer-keys /nope"), 5, "kubectl get --raw"),
+        (format!("verify https://127.0.0.1:1 {vkey}"), 5, "--ca is needed"),
+        (format!("verify localhost:7443 {vkey}"), 5, "https://localhost:7443"),
+        (format!("prove {empty} {vkey} -o /nope/proof"), 5, "RECORD"),
+        (format!("prove {empty} 3 {vkey} -o /nope/proof"), 4, "cannot be read"),
+        (format!("prove --check /nope {vkey}"), 5, "indelible prove"),
+        ("status".to_owned(), 5, "<SOURCE>"),
+        (format!("demo --dir {policy}"), 5, "--dir"),
+    ] {
+        let (found, said) = indelible(&line, Stdio::null());
+        assert!(found == code && said.contains(expected), "indelible {line}: exit {found}, {said}");
+        assert!(said.starts_with("indelible: "), "{said}");
     }
 }

@@ -232,5 +232,5 @@ fn what_collectors_leave_behind_is_listed_and_proved_as_well() {
 
     let gone = scene.run("status", &[scene.world.dir().join("nothing").into()], &[]);
     assert_eq!(gone.code, 4, "{}", gone.stdout);
-    assert!(gone.stdout.contains("cannot be read"), "{}", gone.stdout);
+    assert!(gone.stdout.contains("cannot be read") && gone.stdout.contains("https://host:port"), "{}", gone.stdout);
 }
