@@ -100,7 +100,7 @@ impl Forward {
             200 | 201 => match self.check(collector, answer, Sent::Other) {
                 Ok(_) => {
                     self.set_session(collector, Introduction::Known);
-                    return self.introduced(collector);
+                    return self.introduced(now, collector);
                 }
                 Err(error) => self.bad_receipt(collector, &error),
             },
@@ -121,7 +121,7 @@ impl Forward {
             200 | 201 => match self.check(collector, answer, sent) {
                 Ok(_) => {
                     self.set_chain(at, Introduction::Known);
-                    self.introduced(collector);
+                    self.introduced(now, collector);
                     if answer.status == 200 {
                         self.chain_was_known(chain);
                     } else {
@@ -165,7 +165,7 @@ impl Forward {
                 Ok((log, receipt)) => {
                     self.note_conflict(collector, chain, answer);
                     self.kept.keep(&log, KeptReceipt { receipt, commitment });
-                    self.recovered(collector);
+                    self.recovered(now, collector);
                     self.landed(collector, id, bytes, |pending| pending.receipts.push(log.id));
                     return self.settle(chain);
                 }
@@ -219,7 +219,7 @@ impl Forward {
                 self.tally.heartbeats_sent += 1;
                 self.kept.told(log, told);
                 self.rhythm.succeeded(now);
-                self.introduced(collector);
+                self.introduced(now, collector);
             }
             412 => {
                 self.set_session(collector, Introduction::Unknown);
@@ -241,11 +241,11 @@ impl Forward {
 
     /// A collector answered something else well: that ends what kept it from being reached, and not what keeps it
     /// from taking batches.
-    fn introduced(&mut self, id: CollectorId) {
+    fn introduced(&mut self, now: Moment, id: CollectorId) {
         let ailment = self.collectors.get(&id).and_then(|collector| collector.ailment);
         match ailment {
             None | Some(Reason::Transport | Reason::Timeout | Reason::Unauthorized | Reason::Forbidden) => {
-                self.recovered(id);
+                self.recovered(now, id);
             }
             Some(_) => {}
         }

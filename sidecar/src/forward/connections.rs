@@ -138,6 +138,8 @@ impl Forward {
         // Ten requests that one cause made fail are one failure.
         if collector.backoff.is_over(now) || collector.ailment != Some(reason) {
             collector.backoff.fail(now, retry_after, &mut self.dice);
+        } else {
+            collector.backoff.asked(now, retry_after, &mut self.dice);
         }
         collector.ailment = Some(reason);
         if collector.reported.is_none() {
@@ -147,9 +149,11 @@ impl Forward {
         }
     }
 
-    /// A collector did what it was asked.
-    pub(super) fn recovered(&mut self, id: CollectorId) {
-        let Some(collector) = self.collectors.get_mut(&id) else { return };
+    /// A collector did what it was asked. While it has asked to be left alone nothing is sent, so that is the answer to
+    /// a request that was under way before, and says nothing.
+    pub(super) fn recovered(&mut self, now: Moment, id: CollectorId) {
+        let asked = |collector: &&mut Collector| collector.backoff.is_asked_time_over(now);
+        let Some(collector) = self.collectors.get_mut(&id).filter(asked) else { return };
         collector.backoff.clear();
         collector.ailment = None;
         if collector.reported.take().is_some() {

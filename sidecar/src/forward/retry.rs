@@ -134,6 +134,8 @@ pub enum Scope {
 pub struct Backoff {
     failures: u32,
     until: Moment,
+    /// Until when the collector asked to be left alone.
+    asked_until: Moment,
 }
 
 impl Backoff {
@@ -141,18 +143,16 @@ impl Backoff {
     /// asked for.
     pub fn fail(&mut self, now: Moment, retry_after: Option<Duration>, dice: &mut Dice) {
         self.failures = self.failures.saturating_add(1);
-        let asked = retry_after.map(|asked| {
-            let asked = asked.min(RETRY_AFTER_MOST);
-            // All sidecars were told the same: they come back spread over a tenth of it.
-            asked + dice.up_to(asked / 10)
-        });
-        let own = delay(self.failures, dice);
-        self.until = now.plus(asked.map_or(own, |asked| asked.max(own)));
+        self.until = now.plus(delay(self.failures, dice));
+        self.asked(now, retry_after, dice);
     }
 
-    /// Leaves it alone until `until`, without a failure.
-    pub const fn pause(&mut self, until: Moment) {
-        self.until = until;
+    /// The collector asked to be left alone. What it asked before holds as well: the later of both counts.
+    pub fn asked(&mut self, now: Moment, retry_after: Option<Duration>, dice: &mut Dice) {
+        let Some(asked) = retry_after else { return };
+        let asked = asked.min(RETRY_AFTER_MOST);
+        // All sidecars were told the same: they come back spread over a tenth of it.
+        self.asked_until = self.asked_until.max(now.plus(asked + dice.up_to(asked / 10)));
     }
 
     /// A success.
@@ -160,19 +160,24 @@ impl Backoff {
         *self = Self::default();
     }
 
-    /// Tries at once again, without forgetting that it failed.
+    /// Tries at once again, without forgetting that it failed, nor what the collector asked for.
     pub const fn retry_at_once(&mut self, now: Moment) {
         self.until = now;
     }
 
     /// Whether it may be tried.
     pub fn is_over(&self, now: Moment) -> bool {
-        self.until <= now
+        self.until() <= now
+    }
+
+    /// Whether the time that the collector asked for is over.
+    pub fn is_asked_time_over(&self, now: Moment) -> bool {
+        self.asked_until <= now
     }
 
     /// When it may be tried.
-    pub const fn until(&self) -> Moment {
-        self.until
+    pub fn until(&self) -> Moment {
+        self.until.max(self.asked_until)
     }
 
     /// Failures in a row.

@@ -91,6 +91,27 @@ fn a_collector_that_asks_for_time_gets_it_and_the_batch_goes_to_another_at_once(
 }
 
 #[test]
+fn a_collector_that_asked_for_time_keeps_it_whatever_was_under_way_says_after_that() {
+    let (mut world, chain) = ready(&[A], 1);
+    for _ in 0..4 {
+        world.seal(chain, 0);
+    }
+    let [busy, well, shorter, broken] = std::array::from_fn(|_| world.batch());
+    let asks = |status, secs| Ok(Answer { status, retry_after: Some(SECOND * secs), ..Answer::default() });
+    world.answer_status(&busy, 429);
+    world.answer(&shorter, asks(429, 20));
+    world.answer_well(&well);
+    world.answer(&broken, asks(503, 1));
+    assert!(!world.notices.iter().any(|notice| matches!(notice, Notice::Usable(_))), "{:?}", world.notices);
+    world.pass(SECOND * 19);
+    assert!(world.requests.is_empty(), "it was asked to wait: {:?}", world.requests);
+    world.pass(SECOND * 4);
+    world.settle();
+    assert_eq!(world.receipted_to(chain), 4);
+    assert!(matches!(world.notices.last(), Some(Notice::Usable(_))));
+}
+
+#[test]
 fn a_batch_that_one_collector_cannot_take_goes_to_another_and_the_collector_keeps_getting_others() {
     for status in [400, 413] {
         let (mut world, chain) = ready(&[A, B], 1);
