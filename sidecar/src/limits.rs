@@ -66,7 +66,8 @@ pub const MAX_IN_FLIGHT: usize = 32;
 /// Their bytes, but for a last batch that goes over it: what a slow link carries within [`REQUEST_TIMEOUT`], and what a
 /// fast one needs to be busy.
 pub const MAX_IN_FLIGHT_BYTES: u64 = 4 << 20;
-/// Waiting batches that are looked at for one that can go somewhere, so that a long queue costs no more than a short one.
+/// Waiting batches that are looked at for one that can go somewhere, so that a long queue costs no more than a short
+/// one. The chains share it, and each has at least one.
 pub const MAX_LOOK_AHEAD: usize = 256;
 /// Logs whose newest receipt is kept.
 pub const MAX_KEPT_LOGS: usize = 64;

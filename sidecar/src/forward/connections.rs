@@ -14,7 +14,7 @@ use super::pool::PoolList;
 use super::receipts::LogIdentity;
 use super::retry::Reason;
 use super::{Call, Effect, Forward, Notice, Request, What};
-use crate::limits::{MAX_LOOK_AHEAD, RECONNECT_SPREAD};
+use crate::limits::RECONNECT_SPREAD;
 
 impl Forward {
     /// The collector at an address, new if there is none yet.
@@ -377,7 +377,7 @@ impl Forward {
     }
 
     pub(super) fn wakes_of_batches(&self, wakes: &mut Vec<Moment>) {
-        let waiting = self.queue.waiting().take(MAX_LOOK_AHEAD).filter_map(|id| self.queue.get(id));
+        let waiting = self.queue.window().into_iter().filter_map(|id| self.queue.get(id));
         wakes.extend(waiting.flat_map(|pending| pending.pauses.values().map(super::retry::Backoff::until)));
     }
 }

@@ -16,27 +16,35 @@ use super::collector::{Collector, CollectorId, Introduction};
 use super::moment::{Moment, Now};
 use super::queue::{BatchId, Pending};
 use super::{Call, Effect, Forward, What};
-use crate::limits::{FIRST_BATCHES, MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES, MAX_LOOK_AHEAD};
+use crate::limits::{FIRST_BATCHES, MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES};
 
 impl Forward {
     /// Gives every waiting batch that can go somewhere to a collector.
     pub(super) fn dispatch(&mut self, now: Moment) {
         self.starved = !self.asks.is_empty() && self.ready_for_chains(now).is_empty();
-        let waiting: Vec<BatchId> = self.queue.waiting().take(MAX_LOOK_AHEAD).collect();
-        for id in waiting {
+        // What was given away makes place in the window for what is behind it.
+        while self.dispatch_window(now) {}
+    }
+
+    /// Gives the oldest batches of each chain away. Whether there may be more to give.
+    fn dispatch_window(&mut self, now: Moment) -> bool {
+        let mut given = false;
+        for id in self.queue.window() {
             // Again while copies are missing: each goes to another log.
             while self.queue.is_waiting(id) {
                 if !self.has_room(now) {
                     self.starved |= self.no_collector_works(now);
-                    return;
+                    return false;
                 }
                 let Some(to) = self.collector_for(now, id) else {
                     self.starved |= self.no_collector_works(now);
                     break;
                 };
                 self.give(id, to);
+                given = true;
             }
         }
+        given
     }
 
     fn has_room(&self, now: Moment) -> bool {

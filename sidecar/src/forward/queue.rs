@@ -16,6 +16,7 @@ use super::collector::CollectorId;
 use super::moment::Moment;
 use super::retry::Backoff;
 use crate::capture::Sealed;
+use crate::limits::MAX_LOOK_AHEAD;
 
 /// A batch's number, in the order in which capture sealed them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -83,7 +84,7 @@ pub struct Undelivered {
 #[derive(Debug, Default)]
 pub struct Queue {
     batches: BTreeMap<BatchId, Pending>,
-    waiting: BTreeSet<BatchId>,
+    waiting: BTreeSet<(ChainId, BatchId)>,
     chains: BTreeMap<ChainId, Chain>,
     bytes: u64,
     count: u64,
@@ -106,8 +107,8 @@ impl Queue {
         chain.head.get_or_insert(sealed.commitment.head_before());
         chain.batches.push_back(id);
         let (receipts, flights, refusals, pauses) = Default::default();
+        self.waiting.insert((sealed.chain, id));
         self.batches.insert(id, Pending { sealed, since: now, receipts, flights, refusals, pauses });
-        self.waiting.insert(id);
         Some(id)
     }
 
@@ -131,14 +132,22 @@ impl Queue {
         self.batches.get(&id)
     }
 
-    /// The batches that more logs should get, oldest first.
-    pub fn waiting(&self) -> impl Iterator<Item = BatchId> {
-        self.waiting.iter().copied()
+    /// Batches that more logs should get, oldest first: of each chain the oldest, all chains alike, so that one whose
+    /// batches can go nowhere does not keep the others' from being looked at.
+    pub fn window(&self) -> Vec<BatchId> {
+        let waiting = |chain: ChainId| {
+            self.waiting.range((chain, BatchId(0))..=(chain, BatchId(u64::MAX))).map(|(_, batch)| *batch)
+        };
+        let chains: Vec<ChainId> = self.chains().filter(|chain| waiting(*chain).next().is_some()).collect();
+        let share = (MAX_LOOK_AHEAD / chains.len().max(1)).max(1);
+        let mut window: Vec<BatchId> = chains.into_iter().flat_map(|chain| waiting(chain).take(share)).collect();
+        window.sort_unstable();
+        window
     }
 
     /// Whether more logs should get a batch.
     pub fn is_waiting(&self, id: BatchId) -> bool {
-        self.waiting.contains(&id)
+        self.batches.get(&id).is_some_and(|pending| self.waiting.contains(&(pending.sealed.chain, id)))
     }
 
     /// A collector pauses for a batch that it still has.
@@ -188,10 +197,11 @@ impl Queue {
 
     fn refresh(&mut self, id: BatchId, copies: usize) {
         let Some(pending) = self.batches.get(&id) else { return };
+        let waiting = (pending.sealed.chain, id);
         if pending.receipts.len() + pending.flights.len() < copies {
-            self.waiting.insert(id);
+            self.waiting.insert(waiting);
         } else {
-            self.waiting.remove(&id);
+            self.waiting.remove(&waiting);
         }
     }
 
@@ -224,8 +234,8 @@ impl Queue {
     }
 
     fn remove(&mut self, id: BatchId) {
-        self.waiting.remove(&id);
         if let Some(pending) = self.batches.remove(&id) {
+            self.waiting.remove(&(pending.sealed.chain, id));
             self.bytes -= pending.bytes();
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::forward::Notice;
+use crate::limits::MAX_LOOK_AHEAD;
 
 #[test]
 fn the_pool_is_asked_first_then_the_session_then_the_chain_then_the_batch() {
@@ -125,6 +126,24 @@ fn a_batch_that_one_collector_cannot_take_goes_to_another_and_the_collector_keep
         world.seal(chain, 0);
         assert_eq!(world.batch().endpoint, open.endpoint, "{status}: home still");
     }
+}
+
+#[test]
+fn chains_whose_batches_can_go_nowhere_do_not_keep_those_of_another_from_going() {
+    let (mut world, chain) = ready(&[A], 1);
+    let names = ["stuck-0", "stuck-1", "stuck-2", "stuck-3"];
+    for name in names {
+        let stuck = world.introduce(name);
+        let open = world.request(|open| matches!(open.call, Call::Chain { .. })).unwrap();
+        world.answer(&open, Ok(Answer { status: 429, retry_after: Some(SECOND * 300), ..Answer::default() }));
+        for _ in 0..MAX_LOOK_AHEAD / names.len() {
+            world.seal(stuck, 0);
+        }
+    }
+    assert!(world.batches().is_empty());
+    world.seal(chain, 0);
+    world.settle();
+    assert_eq!(world.receipted_to(chain), 1);
 }
 
 #[test]
