@@ -327,6 +327,8 @@ pub struct Forward {
     kept: KeptReceipts,
     ca_digest: Digest,
     tally: Tally,
+    /// When everything that could be done was done last.
+    pumped: Moment,
     effects: Vec<Effect>,
 }
 
@@ -358,6 +360,7 @@ impl Forward {
             kept: KeptReceipts::default(),
             ca_digest: ca,
             tally: Tally::default(),
+            pumped: now.moment,
             effects: Vec::new(),
         };
         for endpoint in bootstrap {
@@ -415,19 +418,20 @@ impl Forward {
         self.dispatch(at);
         self.heartbeat(now);
         self.steer(at);
+        self.pumped = at;
     }
 
-    /// When to apply [`Event::Tick`] if nothing else happens.
-    pub fn next_wake(&mut self, now: Moment) -> Option<Moment> {
+    /// When to apply [`Event::Tick`] if nothing else happens. It may have come already: then it is due at once.
+    pub fn next_wake(&mut self) -> Option<Moment> {
         let mut wakes = vec![self.rhythm.next()];
-        wakes.extend(self.rate.changes_at(now));
+        wakes.extend(self.rate.changes_at(self.pumped));
         wakes.extend(self.asks.values().map(|ask| ask.deadline));
         if self.pool.is_due() {
             wakes.push(self.pool_backoff.until());
         }
         self.wakes_of_connections(&mut wakes);
         self.wakes_of_batches(&mut wakes);
-        wakes.into_iter().filter(|wake| *wake > now).min()
+        wakes.into_iter().filter(|wake| *wake > self.pumped).min()
     }
 
     /// What is not receipted.

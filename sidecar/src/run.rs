@@ -194,7 +194,7 @@ impl Sidecar {
         self.drain();
         let now = self.now();
         let capture = self.capture.next_work().map(|due| u64::try_from(due.since(now.time)).unwrap_or(0));
-        let forward = self.forward.next_wake(now.moment).map(|wake| wake.since(now.moment));
+        let forward = self.forward.next_wake().map(|wake| wake.since(now.moment));
         let ending = self.ending.map(|ending| ending.deadline.since(now.moment));
         let sleeps = [capture.map(Duration::from_nanos), forward, ending];
         sleeps.into_iter().flatten().fold(LONGEST_SLEEP, Duration::min)

@@ -146,7 +146,7 @@ impl Rig {
         while !holds(self) {
             assert!(Instant::now() < deadline, "not in time: {what}; notices {:?}", self.notices);
             let now = Moment::after_start(self.start.elapsed());
-            let sleep = self.forward.next_wake(now).map_or(PATIENCE, |wake| wake.since(now));
+            let sleep = self.forward.next_wake().map_or(PATIENCE, |wake| wake.since(now));
             tokio::select! {
                 Some(report) = self.reports.recv() => {
                     let event = self.edges.arrived(report);

@@ -161,7 +161,7 @@ impl World {
     pub fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         for _ in 0..100_000 {
-            let wake = self.forward.next_wake(self.moment()).map(|wake| wake.since(Moment::default()));
+            let wake = self.forward.next_wake().map(|wake| wake.since(Moment::default()));
             match wake {
                 Some(wake) if wake <= end => self.now = wake,
                 _ => {

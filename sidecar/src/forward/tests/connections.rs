@@ -101,6 +101,20 @@ fn an_outage_of_all_ends_with_everything_delivered_and_told_once() {
 }
 
 #[test]
+fn a_wake_that_comes_while_other_work_is_done_is_not_forgotten() {
+    let (mut world, chain) = ready(&[A], 1);
+    world.seal(chain, 0);
+    let open = world.batch();
+    world.answer_status(&open, 503);
+    let due = world.forward.next_wake().unwrap();
+    assert!(due > world.moment());
+    world.now += SECOND;
+    assert_eq!(world.forward.next_wake(), Some(due));
+    world.tick();
+    assert_eq!(world.batches().len(), 1);
+}
+
+#[test]
 fn no_collector_gets_more_than_its_share_in_flight() {
     let (mut world, chain) = ready(&[A, B], 1);
     for _ in 0..3 * MAX_IN_FLIGHT {
@@ -118,7 +132,7 @@ fn an_idle_session_wakes_for_heartbeats_only() {
     let mut wakes = 0;
     let end = world.now + SECOND * 300;
     while world.now < end {
-        world.now = world.forward.next_wake(world.moment()).unwrap().since(crate::forward::moment::Moment::default());
+        world.now = world.forward.next_wake().unwrap().since(crate::forward::moment::Moment::default());
         world.tick();
         world.settle();
         wakes += 1;
