@@ -319,8 +319,8 @@ pub struct Forward {
     pool: PoolKnowledge,
     pool_backoff: Backoff,
     queue: Queue,
-    /// Batches that were given to a collector and wait for an introduction there.
-    parked: BTreeMap<CollectorId, BTreeSet<BatchId>>,
+    /// Batches that were given to a collector and wait for an introduction there, with their bytes.
+    parked: BTreeMap<CollectorId, BTreeMap<BatchId, u64>>,
     asks: BTreeMap<ChainId, Ask>,
     rate: Rate,
     rhythm: Rhythm,

@@ -197,7 +197,7 @@ impl Forward {
             if again {
                 // The same bytes to the same collector; if it forgets again, to another.
                 self.queue.pause(id, collector, pause);
-                return self.park_again(id, collector);
+                return self.park(id, collector, bytes);
             }
         }
         self.landed(collector, id, bytes, |pending| {

@@ -304,7 +304,7 @@ impl Forward {
     }
 
     fn introduce_parked(&mut self, now: Moment, id: CollectorId) {
-        let batches = self.parked.get(&id).into_iter().flatten();
+        let batches = self.parked.get(&id).into_iter().flat_map(std::collections::BTreeMap::keys);
         let chains = batches.filter_map(|batch| Some(self.queue.get(*batch)?.sealed.chain));
         let chains: std::collections::BTreeSet<ChainId> = chains.collect();
         for chain in chains {

@@ -108,7 +108,7 @@ impl Forward {
             self.post(id, to);
             return;
         }
-        self.parked.entry(to).or_default().insert(id);
+        self.park(id, to, bytes);
         let collector = self.collectors.get(&to);
         let begin = collector
             .is_some_and(|collector| collector.session == Introduction::Known && there == Introduction::Unknown);
@@ -125,38 +125,45 @@ impl Forward {
         self.send(to, What::Batch { id, bytes }, Call::Batch(upload));
     }
 
-    /// The same bytes again to the same collector, once it knows session and chain.
-    pub(super) fn park_again(&mut self, id: BatchId, to: CollectorId) {
-        self.parked.entry(to).or_default().insert(id);
+    /// A batch goes to a collector once it knows session and chain.
+    pub(super) fn park(&mut self, id: BatchId, to: CollectorId, bytes: u64) {
+        self.parked.entry(to).or_default().insert(id, bytes);
     }
 
     /// A chain is known at a collector: what waited for that goes.
     pub(super) fn release(&mut self, to: CollectorId, chain: ChainId) {
-        for id in self.take_parked(to, chain) {
+        for (id, _) in self.take_parked(to, |pending| is_of(pending, chain)) {
             self.post(id, to);
         }
     }
 
     /// A chain cannot be introduced at a collector now: what waited for that goes elsewhere.
     pub(super) fn unpark_chain(&mut self, from: CollectorId, chain: ChainId) {
-        for id in self.take_parked(from, chain) {
-            let bytes = self.queue.get(id).map_or(0, Pending::bytes);
+        for (id, bytes) in self.take_parked(from, |pending| is_of(pending, chain)) {
             self.landed(from, id, bytes, |_| ());
         }
     }
 
     /// A collector is lost or pauses: everything that waited there goes elsewhere.
     pub(super) fn unpark(&mut self, from: CollectorId) {
-        for id in self.parked.remove(&from).unwrap_or_default() {
-            let bytes = self.queue.get(id).map_or(0, Pending::bytes);
+        for (id, bytes) in self.take_parked(from, |_| true) {
             self.landed(from, id, bytes, |_| ());
         }
     }
 
-    fn take_parked(&mut self, at: CollectorId, chain: ChainId) -> Vec<BatchId> {
+    /// Batches that have enough receipts now are not sent where they still waited for an introduction.
+    fn unpark_settled(&mut self) {
+        let parked: Vec<CollectorId> = self.parked.keys().copied().collect();
+        for from in parked {
+            for (id, bytes) in self.take_parked(from, |pending| pending.is_none()) {
+                self.landed(from, id, bytes, |_| ());
+            }
+        }
+    }
+
+    fn take_parked(&mut self, at: CollectorId, fits: impl Fn(Option<&Pending>) -> bool) -> Vec<(BatchId, u64)> {
         let Some(parked) = self.parked.get_mut(&at) else { return Vec::new() };
-        let of_chain = |id: &BatchId| self.queue.get(*id).is_some_and(|pending| pending.sealed.chain == chain);
-        let taken: Vec<BatchId> = parked.extract_if(.., |id| of_chain(id)).collect();
+        let taken = parked.extract_if(.., |id, _| fits(self.queue.get(*id))).collect();
         if parked.is_empty() {
             self.parked.remove(&at);
         }
@@ -190,6 +197,7 @@ impl Forward {
             self.effects.push(Effect::Receipted { chain, head });
         }
         self.tally.batches_receipted += (before - self.queue.len()) as u64;
+        self.unpark_settled();
     }
 
     /// Two collectors judged a chain's content: nothing of it is sent any more.
@@ -242,6 +250,10 @@ impl Forward {
         self.rhythm.sent();
         self.send(to, What::Heartbeat { log, told }, Call::Heartbeat(heartbeat));
     }
+}
+
+fn is_of(pending: Option<&Pending>, chain: ChainId) -> bool {
+    pending.is_some_and(|pending| pending.sealed.chain == chain)
 }
 
 fn has_room(collector: &Collector, now: Moment) -> bool {

@@ -4,7 +4,7 @@ use super::*;
 use crate::capture::Output;
 use crate::forward::Event;
 use crate::forward::world::genesis;
-use crate::limits::ASK_TIMEOUT;
+use crate::limits::{ASK_TIMEOUT, MAX_IN_FLIGHT};
 
 /// Answers the question for the pool's list, which must have been asked.
 fn give_list(world: &mut World, answer: Answer) {
@@ -56,6 +56,38 @@ fn a_greater_epoch_brings_the_new_list_and_an_empty_one_removes_nothing() {
     give_list(&mut world, list(6, &[C, B]));
     world.settle();
     assert_eq!(world.urls(), [B, C].map(str::to_owned).into());
+}
+
+#[test]
+fn what_waits_for_an_introduction_and_is_not_needed_any_more_takes_no_room_at_its_collector() {
+    let mut world = World::new(&[A, B, C], 3, 1);
+    world.accept();
+    give_list(&mut world, list(1, &[A, B, C]));
+    let slow = world.request(|open| open.endpoint == B && matches!(open.call, Call::Session)).unwrap();
+    let chain = world.introduce("app");
+    for _ in 0..MAX_IN_FLIGHT {
+        world.seal(chain, 0);
+    }
+    while let Some(open) = world.request(|_| true) {
+        let answer = world.good(&open);
+        world.answer(&open, Ok(Answer { epoch: Some(2), ..answer }));
+        if let Some(open) = world.request(|open| matches!(open.call, Call::Pool)) {
+            // Not before all of them are on two logs and wait for the third.
+            world.requests.push(open);
+            if world.requests.len() == 1 {
+                break;
+            }
+        }
+    }
+    assert_eq!(world.receipted_to(chain), 0);
+    give_list(&mut world, list(2, &[A, B]));
+    assert_eq!(world.receipted_to(chain), MAX_IN_FLIGHT as u64, "two logs are all there are");
+    world.answer_well(&slow);
+    world.settle();
+    world.seal(chain, 0);
+    world.settle_introductions();
+    let places: Vec<&str> = world.batches().iter().map(|open| open.endpoint.as_str()).collect();
+    assert!(places.contains(&B) && places.len() == 2, "{places:?}");
 }
 
 #[test]
