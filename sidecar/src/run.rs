@@ -227,9 +227,7 @@ impl Sidecar {
     }
 
     fn pool_says(&mut self, list: PoolList) -> Option<Event> {
-        if let Some(name) = list.server_name {
-            self.edges.expect_name(name);
-        }
+        self.edges.expect_name(list.server_name);
         match self.trust.given(&list.ca_pem?) {
             Ok(true) => {
                 self.edges.trust(self.trust.bundle().clone());

@@ -116,7 +116,7 @@ impl Rig {
                     Effect::Receipted { head, .. } => self.receipted = head.next_seq.get(),
                     Effect::Known { .. } => {}
                     Effect::Rejected(chain) => self.rejected.push(chain),
-                    Effect::Trust(list) => list.server_name.into_iter().for_each(|name| self.edges.expect_name(name)),
+                    Effect::Trust(list) => self.edges.expect_name(list.server_name),
                     Effect::Notice(notice) => self.notices.push(notice),
                 }
             }
@@ -313,6 +313,25 @@ async fn the_pools_list_takes_over_with_its_server_name() {
     rig.deliver().await;
     assert_eq!(service.seen().calls, ["GET /v1/log", "GET /v1/pool"]);
     assert_eq!(member.seen().batches.len(), 1);
+}
+
+#[tokio::test]
+async fn a_list_without_a_server_name_brings_back_the_one_that_was_configured() {
+    let authority = Authority::new();
+    let service = Collector::start(&authority, "service", Names::Ours).await;
+    let member = Collector::start(&authority, "member", Names::Ours).await;
+    // No certificate has this name: nobody new could be connected to while it holds.
+    let list = r#"{"epoch":1,"server_name":"elsewhere.test","collectors":[]}"#;
+    service.seen().pool = Some(list.to_owned());
+    let mut rig = Rig::new(&authority, &[&service], 1);
+    rig.deliver().await;
+    service.seen().pool = Some(format!(r#"{{"epoch":2,"collectors":["{}"]}}"#, member.url()));
+    let newer = Scripted { headers: vec![("indelible-pool", "2")], ..Scripted::status(200) };
+    service.seen().script.push_back(newer);
+    for _ in 0..100 {
+        rig.deliver().await;
+    }
+    assert!(!member.seen().batches.is_empty());
 }
 
 #[tokio::test]

@@ -65,6 +65,8 @@ struct Open {
 pub struct Edges {
     own: Own,
     settings: Settings,
+    /// `--server-name`, which holds where the pool names none.
+    server_name: Option<String>,
     reports: mpsc::Sender<Report>,
     opening: BTreeMap<CollectorId, Task>,
     open: BTreeMap<CollectorId, Open>,
@@ -74,7 +76,8 @@ impl Edges {
     /// No connection yet. The other half is where reports arrive.
     pub fn new(own: Own, settings: Settings) -> (Self, mpsc::Receiver<Report>) {
         let (reports, arrivals) = mpsc::channel(MAX_EVENTS);
-        (Self { own, settings, reports, opening: BTreeMap::new(), open: BTreeMap::new() }, arrivals)
+        let server_name = settings.server_name.clone();
+        (Self { own, settings, server_name, reports, opening: BTreeMap::new(), open: BTreeMap::new() }, arrivals)
     }
 
     /// New connections trust this bundle.
@@ -82,9 +85,10 @@ impl Edges {
         self.settings.bundle = bundle;
     }
 
-    /// New connections expect this name in certificates.
-    pub fn expect_name(&mut self, name: String) {
-        self.settings.server_name = Some(name);
+    /// New connections expect the name in certificates that the pool's list says, or without one what they expected
+    /// before there was a list.
+    pub fn expect_name(&mut self, listed: Option<String>) {
+        self.settings.server_name = listed.or_else(|| self.server_name.clone());
     }
 
     /// New requests carry this token.
