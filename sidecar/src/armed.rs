@@ -2,8 +2,9 @@
 //!
 //! A file `armed` in the state directory says that the log directory was listed and its files are open. It is removed
 //! when the process starts, so it never speaks for an earlier run of the same container; it is no evidence, so it is
-//! not synced. With `--fail-open` it is also set after a fatal error: the pod's containers wait for the probe, and
-//! they must start all the same.
+//! not synced. With `--fail-open` it is also set after a fatal error, and when the log directory cannot be listed in
+//! time: the pod's containers wait for the probe, and they must start all the same. Only a state directory that is known to
+//! be another pod's or process's is left as it is, for the sign in it is theirs.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -128,7 +128,8 @@ pub struct Config {
     #[arg(long, env = "INDELIBLE_METRICS", value_name = "ADDR")]
     pub metrics: Option<SocketAddr>,
 
-    /// Report a fatal error once and idle until SIGTERM, so that the application is never harmed
+    /// Report a fatal error once and idle until SIGTERM, so that the application is never harmed: `armed` says yes then,
+    /// and when the logs could not be listed in 10s. A state directory that is another pod's or process's stays as it is
     #[arg(long, value_parser = BoolishValueParser::new(), env = "INDELIBLE_FAIL_OPEN")]
     pub fail_open: bool,
 }
@@ -161,12 +162,15 @@ pub struct UsageError {
     pub line: String,
     /// Whether `--fail-open` was asked for all the same.
     pub fail_open: bool,
+    /// The state directory, if it was given all the same.
+    pub state: Option<PathBuf>,
 }
 
 /// Reads the command line and the environment.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
     let mut arguments: Vec<OsString> = arguments.into_iter().collect();
-    let parsed = if arguments.get(1).is_some_and(|first| first == "armed") {
+    let is_probe = arguments.get(1).is_some_and(|first| first == "armed");
+    let parsed = if is_probe {
         arguments.remove(1);
         Armed::try_parse_from(&arguments).map(Command::Armed)
     } else {
@@ -178,10 +182,19 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
             let words = ["y", "yes", "t", "true", "on", "1"];
             let env = std::env::var("INDELIBLE_FAIL_OPEN");
             let env = env.is_ok_and(|value| words.contains(&value.to_ascii_lowercase().as_str()));
-            let fail_open = env || arguments.iter().any(|argument| argument == "--fail-open");
-            Err(UsageError { line: one_line(&error), fail_open })
+            // A probe has nothing to keep open.
+            let fail_open = !is_probe && (env || arguments.iter().any(|argument| argument == "--fail-open"));
+            Err(UsageError { line: one_line(&error), fail_open, state: state(&arguments) })
         }
     })
+}
+
+/// The state directory of a command line that cannot be followed.
+fn state(arguments: &[OsString]) -> Option<PathBuf> {
+    let apart = arguments.iter().position(|argument| argument == "--state").and_then(|at| arguments.get(at + 1));
+    let joined = arguments.iter().find_map(|argument| argument.to_str()?.strip_prefix("--state=")).map(OsString::from);
+    let given = apart.cloned().or(joined).or_else(|| std::env::var_os("INDELIBLE_STATE"));
+    given.filter(|dir| !dir.is_empty() && !dir.as_encoded_bytes().starts_with(b"-")).map(PathBuf::from)
 }
 
 /// The library's words without its layout: what is wrong, up to the usage text, on one line.
@@ -279,6 +292,21 @@ mod tests {
         }
         let error = parse_line("x --logs l --fail-open").unwrap_err();
         assert!(error.line.contains("--state") && error.line.contains("--token") && error.fail_open, "{}", error.line);
+    }
+
+    #[test]
+    fn the_state_of_a_wrong_command_line_is_found_for_fail_open_and_a_probe_never_idles() {
+        let error = |line: &str| parse_line(line).unwrap_err();
+        for (line, state) in [
+            ("x --fail-open --state s --copies 9", Some("s")),
+            ("x --fail-open --state=s", Some("s")),
+            ("x --fail-open --state --logs l", None),
+            ("x --fail-open --state", None),
+            ("x --fail-open", None),
+        ] {
+            assert_eq!(error(line).state.as_deref(), state.map(std::path::Path::new), "{line}");
+        }
+        assert!(!error("x armed --state s --fail-open").fail_open);
     }
 
     #[test]

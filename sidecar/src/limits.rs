@@ -48,6 +48,8 @@ pub const MAX_LISTINGS: usize = 16;
 pub const MAX_FILES: usize = 4096;
 /// Wakes a second that changes of files may cause.
 pub const MAX_WAKES: u32 = 50;
+/// With `--fail-open`, the pod's containers wait this long for their log directory to be listed.
+pub const ARM_PATIENCE: Duration = Duration::from_secs(10);
 /// Containers of a pod; a directory beyond them is not captured, which is logged.
 pub const MAX_CONTAINERS: usize = 512;
 

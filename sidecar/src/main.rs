@@ -49,7 +49,7 @@ fn main() -> ExitCode {
                 Err(error) => (format!("{error:#}"), fail_open, Some(state)),
             }
         }
-        Err(usage) => (usage.line, usage.fail_open, None),
+        Err(usage) => (usage.line, usage.fail_open, usage.state),
     };
     say(&line);
     if !fail_open {

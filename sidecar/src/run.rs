@@ -19,6 +19,7 @@ use crate::forward::moment::{Moment, Now};
 use crate::forward::pool::PoolList;
 use crate::forward::queue::Undelivered;
 use crate::forward::{Effect, Event, Forward, Notice};
+use crate::limits::ARM_PATIENCE;
 use crate::metrics::serve::Scrape;
 use crate::metrics::{self, Snapshot};
 use crate::reload::Watched;
@@ -185,12 +186,7 @@ impl Sidecar {
                 self.apply(Event::Output(output));
             }
         }
-        if !self.armed && self.capture.is_armed() {
-            self.armed = true;
-            if let Err(error) = armed::set(&self.config.state) {
-                tracing::warn!(%error, "the sign that the sidecar is armed cannot be set in --state");
-            }
-        }
+        self.arm(now.moment);
         self.drain();
         let now = self.now();
         let capture = self.capture.next_work().map(|due| u64::try_from(due.since(now.time)).unwrap_or(0));
@@ -198,6 +194,21 @@ impl Sidecar {
         let ending = self.ending.map(|ending| ending.deadline.since(now.moment));
         let sleeps = [capture.map(Duration::from_nanos), forward, ending];
         sleeps.into_iter().flatten().fold(LONGEST_SLEEP, Duration::min)
+    }
+
+    /// Sets the sign that the pod's containers wait for. With `--fail-open` they do not wait for ever.
+    fn arm(&mut self, now: Moment) {
+        let is_late = self.config.fail_open && now >= Moment::after_start(ARM_PATIENCE);
+        if self.armed || !(self.capture.is_armed() || is_late) {
+            return;
+        }
+        self.armed = true;
+        if !self.capture.is_armed() {
+            tracing::error!("--logs is not listed yet; with --fail-open the pod's containers start all the same");
+        }
+        if let Err(error) = armed::set(&self.config.state) {
+            tracing::warn!(%error, "the sign that the sidecar is armed cannot be set in --state");
+        }
     }
 
     /// Gives an event to forwarding and does what it says.

@@ -182,6 +182,27 @@ async fn with_fail_open_a_fatal_error_is_said_once_and_the_pod_starts_all_the_sa
 }
 
 #[tokio::test]
+async fn with_fail_open_the_pod_starts_after_a_wrong_flag_and_without_logs_that_can_be_listed() {
+    let pod = Pod::new();
+    let sidecar = pod.start("https://127.0.0.1:1", &["--fail-open", "--copies", "9"]);
+    pod.armed().await;
+    sidecar.signal(Signal::TERM);
+    let output = sidecar.ended().await;
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8(output.stderr).unwrap().lines().count(), 1);
+
+    let pod = Pod::new();
+    std::fs::remove_dir_all(pod.path("logs")).unwrap();
+    std::fs::write(pod.path("logs"), "no directory").unwrap();
+    let sidecar = pod.start("https://127.0.0.1:1", &["--fail-open", "--grace-period", "1s"]);
+    pod.armed().await;
+    sidecar.signal(Signal::TERM);
+    let output = sidecar.ended().await;
+    assert!(output.status.success());
+    assert!(String::from_utf8(output.stderr).unwrap().contains("start all the same"));
+}
+
+#[tokio::test]
 async fn the_memory_of_a_running_sidecar_is_closed_to_its_own_user() {
     let pod = Pod::new();
     let sidecar = pod.start("https://127.0.0.1:1", &[]);
