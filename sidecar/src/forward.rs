@@ -444,6 +444,12 @@ impl Forward {
         self.rhythm.is_over()
     }
 
+    /// Whether a collector does not accept the token: it may be out of date.
+    pub fn is_unauthorized(&self) -> bool {
+        let mut wanted = self.wanted.iter().filter_map(|id| self.collectors.get(id));
+        wanted.any(|collector| collector.ailment == Some(Reason::Unauthorized))
+    }
+
     /// Counters.
     pub const fn tally(&self) -> &Tally {
         &self.tally

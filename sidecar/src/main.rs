@@ -12,6 +12,7 @@ use indelible_sidecar::forward::client;
 use indelible_sidecar::forward::edges::Edges;
 use indelible_sidecar::forward::moment::{Moment, Now};
 use indelible_sidecar::forward::resolve::Resolver;
+use indelible_sidecar::reload::Watched;
 use indelible_sidecar::session::{self, Beside, Identity};
 use indelible_sidecar::token::Token;
 use indelible_sidecar::trust::Trust;
@@ -90,6 +91,7 @@ fn start(config: Config) -> anyhow::Result<()> {
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     log.with_ansi(colour).with_target(false).init();
 
+    let (token_file, ca_file) = (Watched::new(&config.token), Watched::new(&config.ca));
     let token = Token::read(&config.token)?;
     let identity = Identity::resolve(config.stated(), token.claims())?;
     let beside = Beside {
@@ -119,7 +121,7 @@ fn start(config: Config) -> anyhow::Result<()> {
 
     let (edges, reports) = Edges::new(own, connections);
     let termination_message = config.termination_message.clone();
-    let parts = run::Parts { config, capture, forward, edges, trust, start: begun };
+    let parts = run::Parts { config, capture, forward, edges, trust, token_file, ca_file, start: begun };
     let left = runtime()?.block_on(run::run(parts, reports))?;
     run::last_words(&left, termination_message.as_deref());
     Ok(())

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 pub struct Watched {
     path: PathBuf,
     seen: Option<Stamp>,
+    /// What could not be used, so that it is told once.
+    failed: Option<Stamp>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,9 +35,9 @@ impl Stamp {
 }
 
 impl Watched {
-    /// Takes the file as it is now for the one that is known.
+    /// Takes the file as it is now for the one that is known: to be called before it is read.
     pub fn new(path: &Path) -> Self {
-        let mut watched = Self { path: path.to_owned(), seen: None };
+        let mut watched = Self { path: path.to_owned(), seen: None, failed: None };
         watched.has_changed();
         watched
     }
@@ -53,6 +55,13 @@ impl Watched {
         let changed = self.seen != stamp;
         self.seen = stamp;
         changed
+    }
+
+    /// What it holds now could not be used: it counts as changed until it could. Whether that is to be told, which it
+    /// is once for each content.
+    pub fn failed(&mut self) -> bool {
+        let Some(seen) = self.seen.take() else { return false };
+        self.failed.replace(seen) != Some(seen)
     }
 }
 
@@ -72,5 +81,22 @@ mod tests {
         assert!(watched.has_changed() && !watched.has_changed());
         std::fs::remove_file(&path).unwrap();
         assert!(!watched.has_changed());
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_used_is_read_again_until_it_can_be_and_told_of_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        std::fs::write(&path, "a").unwrap();
+        let mut watched = Watched::new(&path);
+        assert!(watched.failed(), "the first time");
+        assert!(watched.has_changed() && !watched.failed(), "told already");
+        assert!(watched.has_changed(), "it may be readable now");
+        assert!(!watched.has_changed(), "it was");
+        std::fs::write(dir.path().join("new"), "b").unwrap();
+        std::fs::rename(dir.path().join("new"), &path).unwrap();
+        assert!(watched.has_changed() && watched.failed(), "another content");
+        std::fs::remove_file(&path).unwrap();
+        assert!(!watched.has_changed() && !watched.failed());
     }
 }

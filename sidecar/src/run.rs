@@ -81,6 +81,10 @@ pub struct Parts {
     pub edges: Edges,
     /// Its CA bundle.
     pub trust: Trust,
+    /// The token's file, as it was before it was read.
+    pub token_file: Watched,
+    /// The bundle's file, as it was before it was read.
+    pub ca_file: Watched,
     /// When the process started: moments are counted from here.
     pub start: Instant,
 }
@@ -155,8 +159,7 @@ pub async fn run(parts: Parts, reports: mpsc::Receiver<Report>) -> std::io::Resu
 
 impl Sidecar {
     fn new(parts: Parts) -> Self {
-        let Parts { config, capture, forward, edges, trust, start } = parts;
-        let (token_file, ca_file) = (Watched::new(&config.token), Watched::new(&config.ca));
+        let Parts { config, capture, forward, edges, trust, token_file, ca_file, start } = parts;
         let reloaded = Moment::after_start(start.elapsed());
         Self {
             config,
@@ -259,13 +262,19 @@ impl Sidecar {
             return;
         }
         self.reloaded = now;
-        if self.token_file.has_changed() {
+        // One that is refused is read again in any case: the file's stamp is not the last word on its content.
+        if self.token_file.has_changed() || self.forward.is_unauthorized() {
             match Token::read(self.token_file.path()) {
                 Ok(token) => {
-                    self.edges.authorize(token.authorization());
-                    self.apply(Event::TokenChanged);
+                    if self.edges.authorize(token.authorization()) {
+                        self.apply(Event::TokenChanged);
+                    }
                 }
-                Err(error) => tracing::warn!(%error, "the new token cannot be used; the old one stays"),
+                Err(error) => {
+                    if self.token_file.failed() {
+                        tracing::warn!(%error, "the new token cannot be used; the old one stays");
+                    }
+                }
             }
         }
         if self.ca_file.has_changed() {
@@ -275,7 +284,11 @@ impl Sidecar {
                     self.apply(Event::CaChanged(self.trust.bundle().digest));
                 }
                 Ok(false) => {}
-                Err(error) => tracing::warn!(%error, "the new CA bundle cannot be used; the one in use stays"),
+                Err(error) => {
+                    if self.ca_file.failed() {
+                        tracing::warn!(%error, "the new CA bundle cannot be used; the one in use stays");
+                    }
+                }
             }
         }
     }

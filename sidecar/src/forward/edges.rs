@@ -91,9 +91,11 @@ impl Edges {
         self.settings.server_name = listed.or_else(|| self.server_name.clone());
     }
 
-    /// New requests carry this token.
-    pub fn authorize(&mut self, authorization: HeaderValue) {
+    /// New requests carry this token. Whether it is another one.
+    pub fn authorize(&mut self, authorization: HeaderValue) -> bool {
+        let other = self.settings.authorization != authorization;
         self.settings.authorization = authorization;
+        other
     }
 
     /// Turns a report into an event for the core.

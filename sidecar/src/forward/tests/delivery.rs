@@ -147,6 +147,21 @@ fn chains_whose_batches_can_go_nowhere_do_not_keep_those_of_another_from_going()
 }
 
 #[test]
+fn a_token_that_is_refused_is_asked_for_until_it_is_accepted() {
+    let (mut world, chain) = ready(&[A], 1);
+    world.seal(chain, 0);
+    let open = world.batch();
+    assert!(!world.forward.is_unauthorized());
+    world.answer_status(&open, 401);
+    assert!(world.forward.is_unauthorized());
+    world.apply(crate::forward::Event::TokenChanged);
+    assert!(world.forward.is_unauthorized(), "nobody has accepted it yet");
+    world.settle();
+    assert_eq!(world.receipted_to(chain), 1);
+    assert!(!world.forward.is_unauthorized());
+}
+
+#[test]
 fn the_only_collector_is_tried_again_after_a_pause() {
     let (mut world, chain) = ready(&[A], 1);
     world.seal(chain, 0);
