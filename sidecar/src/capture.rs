@@ -136,6 +136,17 @@ pub struct Stats {
     pub held_bytes: u64,
 }
 
+/// What is left of a container whose FINAL is not receipted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unclosed {
+    /// The container.
+    pub container: String,
+    /// Bytes of its records that are not receipted, sealed or not.
+    pub unreceipted_bytes: u64,
+    /// Bytes of its files that were not read.
+    pub unread_bytes: u64,
+}
+
 /// Why capture cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -421,6 +432,16 @@ impl Capture {
     /// Whether every chain's FINAL was receipted after [`terminate`](Self::terminate).
     pub fn is_closed(&self) -> bool {
         self.ending == Ending::Yes && self.polled.is_some() && self.tails.values().all(Tail::is_closed)
+    }
+
+    /// The containers whose FINAL was not receipted, by name.
+    pub fn unclosed(&self) -> Vec<Unclosed> {
+        let unclosed = |tail: &Tail| Unclosed {
+            container: tail.container().to_owned(),
+            unreceipted_bytes: tail.unreceipted(),
+            unread_bytes: tail.unread_bytes(),
+        };
+        self.tails.values().filter(|tail| !tail.is_closed()).map(unclosed).collect()
     }
 
     /// When [`work`](Self::work) is due although nothing happens (flush, watch, poll).

@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::alarm::Alarm;
-use crate::capture::Capture;
+use crate::capture::{Capture, Unclosed};
 use crate::config::Config;
 use crate::forward::edges::{Edges, Report};
 use crate::forward::moment::{Moment, Now};
@@ -63,7 +63,8 @@ struct Ending {
 enum Wake {
     Reported(Report),
     Changed(Changed),
-    Signalled,
+    Terminated,
+    Interrupted,
     Scraped(Scrape),
     Time,
 }
@@ -104,8 +105,8 @@ impl Sources {
     async fn select(&mut self, sleep: Duration) -> Wake {
         tokio::select! {
             biased;
-            _ = self.terminate.recv() => Wake::Signalled,
-            _ = self.interrupt.recv() => Wake::Signalled,
+            _ = self.terminate.recv() => Wake::Terminated,
+            _ = self.interrupt.recv() => Wake::Interrupted,
             Some(report) = self.reports.recv() => Wake::Reported(report),
             changed = self.files.changed() => Wake::Changed(changed),
             Some(scrape) = self.scrapes.recv() => Wake::Scraped(scrape),
@@ -119,8 +120,8 @@ impl Sources {
 pub struct Left {
     /// Sealed batches, by chain.
     pub undelivered: Vec<Undelivered>,
-    /// What capture still had, if it was not through: bytes of records, sealed or not, and of rotated files.
-    pub unread: Option<(u64, u64)>,
+    /// The containers whose chains have no receipted end.
+    pub unclosed: Vec<Unclosed>,
 }
 
 /// Runs until SIGTERM and what follows it. Gives what could not be delivered.
@@ -149,8 +150,9 @@ pub async fn run(parts: Parts, reports: mpsc::Receiver<Report>) -> std::io::Resu
                 sidecar.apply(event);
             }
             Wake::Changed(changed) => sidecar.capture.changed(&changed),
-            Wake::Signalled if sidecar.ending.is_some() => return Ok(sidecar.left()),
-            Wake::Signalled => sidecar.terminate(),
+            // Someone at a keyboard who does not want to wait.
+            Wake::Interrupted if sidecar.ending.is_some() => return Ok(sidecar.left()),
+            Wake::Terminated | Wake::Interrupted => sidecar.terminate(),
             Wake::Scraped(answer) => drop(answer.send(metrics::render(sidecar.snapshot()))),
             Wake::Time => sidecar.apply(Event::Tick),
         }
@@ -293,7 +295,11 @@ impl Sidecar {
         }
     }
 
+    /// Begins the end. A node's agent that was restarted says it again, which neither shortens nor lengthens it.
     fn terminate(&mut self) {
+        if self.ending.is_some() {
+            return;
+        }
         let now = self.now();
         let deadline = now.moment.plus(self.config.grace_period.saturating_sub(LAST_WORDS));
         self.ending = Some(Ending { deadline, drained: false });
@@ -317,9 +323,7 @@ impl Sidecar {
     }
 
     fn left(&self) -> Left {
-        let stats = self.capture.stats();
-        let unread = (!self.capture.is_closed()).then_some((stats.unreceipted_bytes, stats.held_bytes));
-        Left { undelivered: self.forward.undelivered(), unread }
+        Left { undelivered: self.forward.undelivered(), unclosed: self.capture.unclosed() }
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -364,11 +368,11 @@ pub fn last_words(left: &Left, file: Option<&Path>) {
             )
         })
         .collect();
-    if let Some((unreceipted, held)) = left.unread {
-        lines.push(format!(
-            "not closed: the chains have no receipted end yet; {unreceipted} bytes of records and {held} bytes of rotated files were left"
-        ));
-    }
+    lines.extend(left.unclosed.iter().map(|Unclosed { container, unreceipted_bytes, unread_bytes }| {
+        format!(
+            "not closed: container {container}, {unreceipted_bytes} bytes of records not receipted, {unread_bytes} bytes of files not read"
+        )
+    }));
     if lines.is_empty() {
         return;
     }

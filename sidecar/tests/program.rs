@@ -133,7 +133,10 @@ async fn what_could_not_be_delivered_is_said_when_the_grace_period_is_over() {
     let pod = Pod::new();
     let collector = Collector::start(&pod.authority, "a", Names::Ours).await;
     collector.seen().script = std::iter::repeat_n(Scripted::status(503), 10_000).collect();
-    std::fs::write(pod.path("logs/app/0.log"), "2026-11-23T10:15:00.5Z stdout F hello\n").unwrap();
+    std::fs::create_dir(pod.path("logs/quiet")).unwrap();
+    // More than may be read without receipts.
+    let line = format!("2026-11-23T10:15:00.5Z stdout F {}\n", "x".repeat(1 << 10));
+    std::fs::write(pod.path("logs/app/0.log"), line.repeat(6 << 10)).unwrap();
     let message = pod.path("message");
     let sidecar =
         pod.start(&collector.url(), &["--grace-period", "2s", "--termination-message", message.to_str().unwrap()]);
@@ -143,7 +146,36 @@ async fn what_could_not_be_delivered_is_said_when_the_grace_period_is_over() {
     assert!(output.status.success());
     let (stderr, message) = (String::from_utf8(output.stderr).unwrap(), std::fs::read_to_string(message).unwrap());
     assert!(message.contains("not delivered: container app, records 0 to "), "{message}");
+    let unread = |container: &str| -> u64 {
+        let line = message.lines().find(|line| line.starts_with(&format!("not closed: container {container}, ")));
+        let unread = line.and_then(|line| line.rsplit(", ").next()?.split(' ').next());
+        unread.unwrap_or_else(|| panic!("{message}")).parse().unwrap()
+    };
+    assert!(unread("app") > 1 << 20, "{message}");
+    assert_eq!(unread("quiet"), 0);
     assert!(stderr.ends_with(&message), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_second_sigterm_does_not_cut_short_what_the_first_began() {
+    let pod = Pod::new();
+    let collector = Collector::start(&pod.authority, "a", Names::Ours).await;
+    std::fs::write(pod.path("logs/app/0.log"), "2026-11-23T10:15:00.5Z stdout F hello\n").unwrap();
+    let sidecar = pod.start(&collector.url(), &[]);
+    until("the line is there", async || payloads(&collector).iter().any(|payload| payload == "hello")).await;
+    collector.seen().script = std::iter::repeat_n(Scripted::status(503), 10_000).collect();
+    let final_tried = || {
+        let last = collector.seen().batches.last().cloned().unwrap();
+        Upload::decode(&last).unwrap().commitment.is_final
+    };
+    sidecar.signal(Signal::TERM);
+    until("the end is tried", async || final_tried()).await;
+    sidecar.signal(Signal::TERM);
+    collector.seen().script.clear();
+    let output = sidecar.ended().await;
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && !stderr.contains("not closed"), "{stderr}");
+    assert!(final_tried());
 }
 
 #[tokio::test]

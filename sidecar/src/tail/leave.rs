@@ -261,6 +261,24 @@ impl Tail {
         state.table.rows().iter().skip(from).map(held).sum()
     }
 
+    /// Bytes of files that were not read and not given up; a packed file counts as long as it is on disk.
+    pub fn unread_bytes(&self) -> u64 {
+        let table = &self.journal.state().table;
+        let unread = |row: &Row| {
+            let size = match (self.held.get(&row.id), self.unopened.get(&row.id)) {
+                _ if matches!(row.end, Some(FileEnd::GivenUp(_))) => 0,
+                (Some(held), _) => held.content.stat().map_or(held.size, |stat| stat.size),
+                (None, Some(unopened)) => unopened.size,
+                (None, None) => 0,
+            };
+            match self.place {
+                Place::In(at) if at.file == row.id => size.saturating_sub(at.offset),
+                _ => size,
+            }
+        };
+        table.rows().iter().skip(table.reading(self.place).unwrap_or(usize::MAX)).map(unread).sum()
+    }
+
     /// The file that would be given up next, and from which offset on: the oldest one with unread bytes that is no
     /// longer live.
     fn oldest_unread(&self) -> Option<(&Row, u64)> {
