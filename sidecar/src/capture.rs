@@ -22,6 +22,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use indelible_chain::batch::Commitment;
 use indelible_chain::bytes::DecodeError;
+use indelible_chain::control::ResumeReason;
 use indelible_chain::genesis::Genesis;
 use indelible_chain::id::{ChainId, Head, SessionId, Time};
 use indelible_chain::key::PrivateKey;
@@ -128,12 +129,36 @@ pub struct Stats {
     pub malformed: u64,
     /// Gaps declared.
     pub gaps: u64,
-    /// Incarnations begun because a chain could not go on.
-    pub resumed: u64,
+    /// Bytes of those whose size is known.
+    pub gap_bytes: u64,
+    /// Incarnations begun because a chain could not go on, by the reasons of [`RESUME_REASONS`].
+    pub resumed: [u64; RESUME_REASONS.len()],
+    /// Chains that were rejected again within an hour: nothing of them is read.
+    pub suspended: u64,
+    /// Times that the state could not be written.
+    pub state_write_failures: u64,
     /// Bytes of bodies handed out or being built that are not receipted.
     pub unreceipted_bytes: u64,
     /// Bytes of files that are no longer live, from the cursors on.
     pub held_bytes: u64,
+}
+
+/// Why chains take over from others, in the order of the metric.
+pub const RESUME_REASONS: [ResumeReason; 5] = [
+    ResumeReason::Reboot,
+    ResumeReason::FileGone,
+    ResumeReason::StateLost,
+    ResumeReason::Rejected,
+    ResumeReason::AfterEnd,
+];
+
+impl Stats {
+    /// Counts a chain that takes over from another.
+    pub fn count_resumed(&mut self, reason: ResumeReason) {
+        for (count, counted) in self.resumed.iter_mut().zip(RESUME_REASONS) {
+            *count += u64::from(counted == reason);
+        }
+    }
 }
 
 /// What is left of a container whose FINAL is not receipted.
@@ -371,6 +396,7 @@ impl Capture {
             }
             Some(Err(error)) => {
                 tracing::error!(%error, "nothing can be given up until it can be written down");
+                self.stats.state_write_failures += 1;
                 false
             }
             None => false,
@@ -471,6 +497,7 @@ impl Capture {
             chains: self.tails.values().filter(|tail| tail.chain_id().is_some()).count() as u64,
             unreceipted_bytes: self.tails.values().map(Tail::unreceipted).sum(),
             held_bytes: self.held_bytes(),
+            suspended: self.tails.values().filter(|tail| tail.is_suspended()).count() as u64,
             ..self.stats
         }
     }

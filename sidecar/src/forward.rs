@@ -290,6 +290,8 @@ pub struct Gauges {
     pub unreceipted_bytes: u64,
     /// Age of the oldest of them.
     pub lag: Duration,
+    /// Age of the oldest record in them, by the time that its container printed it.
+    pub record_lag: Duration,
     /// Members of the pool.
     pub pool: u64,
     /// Open connections.
@@ -456,12 +458,14 @@ impl Forward {
     }
 
     /// What there is now.
-    pub fn gauges(&self, now: Moment) -> Gauges {
+    pub fn gauges(&self, now: Now) -> Gauges {
         let is_open = |collector: &&Collector| collector.open_log().is_some();
+        let age = |oldest| u64::try_from(now.time.since(oldest)).map_or(Duration::ZERO, Duration::from_nanos);
         Gauges {
             unreceipted_batches: self.queue.len() as u64,
             unreceipted_bytes: self.queue.bytes(),
-            lag: self.queue.oldest().map_or(Duration::ZERO, |oldest| now.since(oldest)),
+            lag: self.queue.oldest().map_or(Duration::ZERO, |oldest| now.moment.since(oldest)),
+            record_lag: self.queue.oldest_record().map_or(Duration::ZERO, age),
             pool: self.members() as u64,
             connections: self.collectors.values().filter(is_open).count() as u64,
         }

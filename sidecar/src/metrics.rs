@@ -6,14 +6,16 @@
 pub mod serve;
 
 use std::fmt;
+use std::time::Duration;
 
+use indelible_chain::control::ResumeReason;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::capture::Stats;
+use crate::capture::{RESUME_REASONS, Stats};
 use crate::forward::retry::Reason;
 use crate::forward::{Gauges, Tally};
 
@@ -51,27 +53,49 @@ impl Out<'_> {
         metric.encode(self.0.encode_descriptor(name, help, unit, metric.metric_type())?)
     }
 
-    fn retries(&mut self, tally: &Tally) -> fmt::Result {
-        let help = "Requests that have to be made again, by the reason of their failure";
+    fn seconds(&mut self, name: &str, help: &str, value: Duration) -> fmt::Result {
+        let metric = ConstGauge::new(value.as_secs_f64());
+        metric.encode(self.0.encode_descriptor(name, help, Some(&Unit::Seconds), metric.metric_type())?)
+    }
+
+    /// A counter for each of a closed set of reasons.
+    fn reasons(&mut self, name: &str, help: &str, counts: impl Iterator<Item = (&'static str, u64)>) -> fmt::Result {
         let kind = ConstCounter::new(0_u64).metric_type();
-        let mut encoder = self.0.encode_descriptor("retries", help, None, kind)?;
-        for reason in Reason::ALL {
-            let labels = [("reason", reason.label())];
-            let family = encoder.encode_family(&labels)?;
-            ConstCounter::new(tally.retries.get(&reason).copied().unwrap_or(0)).encode(family)?;
+        let mut encoder = self.0.encode_descriptor(name, help, None, kind)?;
+        for (reason, count) in counts {
+            ConstCounter::new(count).encode(encoder.encode_family(&[("reason", reason)])?)?;
         }
         Ok(())
     }
 
     fn capture(&mut self, stats: &Stats) -> fmt::Result {
-        let Stats { chains, records, bytes, late, malformed, gaps, resumed, unreceipted_bytes, held_bytes } = *stats;
+        let Stats {
+            chains,
+            records,
+            bytes,
+            late,
+            malformed,
+            gaps,
+            gap_bytes,
+            resumed,
+            suspended,
+            state_write_failures,
+            unreceipted_bytes,
+            held_bytes,
+        } = *stats;
         self.gauge("chains", "Containers that are captured", None, chains)?;
         self.counter("records", "Records sealed", None, records)?;
         self.counter("sealed", "Bytes of records sealed", Some(&Unit::Bytes), bytes)?;
         self.counter("late_records", "Records that came after their file was left", None, late)?;
         self.counter("malformed_records", "Records of bytes that are no log line", None, malformed)?;
         self.counter("gaps", "Gaps declared", None, gaps)?;
-        self.counter("resumed", "Chains begun because an earlier one could not go on", None, resumed)?;
+        self.counter("gap", "Bytes of declared gaps whose size is known", Some(&Unit::Bytes), gap_bytes)?;
+        let help = "Chains begun because an earlier one could not go on, by the reason";
+        self.reasons("resumed", help, RESUME_REASONS.into_iter().map(ResumeReason::word).zip(resumed))?;
+        let help = "Chains that collectors rejected twice within an hour, of which nothing is read";
+        self.gauge("suspended_chains", help, None, suspended)?;
+        let help = "Times that the state could not be written, each of which holds capture up";
+        self.counter("state_write_failures", help, None, state_write_failures)?;
         let help = "Bytes of records that are not receipted";
         self.gauge("unreceipted_records", help, Some(&Unit::Bytes), unreceipted_bytes)?;
         self.gauge("held", "Bytes of files that are held for delivery", Some(&Unit::Bytes), held_bytes)
@@ -83,33 +107,35 @@ impl Out<'_> {
             batches_sent,
             sent_bytes,
             batches_receipted,
-            retries: _,
+            retries,
             receipts_refused,
             conflicts,
             chains_rejected,
             heartbeats_sent,
             heartbeats_failed,
-        } = *tally;
-        self.counter("batches_sealed", "Batches sealed", None, batches_sealed)?;
-        self.counter("batches_sent", "Batches sent, each try", None, batches_sent)?;
-        self.counter("sent", "Bytes of batches sent, each try", Some(&Unit::Bytes), sent_bytes)?;
-        self.counter("batches_receipted", "Batches that enough logs have", None, batches_receipted)?;
-        self.retries(tally)?;
-        self.counter("receipts_refused", "Receipts that were none for what was sent", None, receipts_refused)?;
-        self.counter("conflicts", "Batches that a collector says contradict another one", None, conflicts)?;
-        self.counter("chains_rejected", "Chains given up because collectors judged them", None, chains_rejected)?;
-        self.counter("heartbeats_sent", "Heartbeats that a collector noted", None, heartbeats_sent)?;
-        self.counter("heartbeats_failed", "Heartbeats that were not noted", None, heartbeats_failed)
+        } = tally;
+        self.counter("batches_sealed", "Batches sealed", None, *batches_sealed)?;
+        self.counter("batches_sent", "Batches sent, each try", None, *batches_sent)?;
+        self.counter("sent", "Bytes of batches sent, each try", Some(&Unit::Bytes), *sent_bytes)?;
+        self.counter("batches_receipted", "Batches that enough logs have", None, *batches_receipted)?;
+        let help = "Requests that have to be made again, by the reason of their failure";
+        let count = |reason: Reason| (reason.label(), retries.get(&reason).copied().unwrap_or(0));
+        self.reasons("retries", help, Reason::ALL.into_iter().map(count))?;
+        self.counter("receipts_refused", "Receipts that were none for what was sent", None, *receipts_refused)?;
+        self.counter("conflicts", "Batches that a collector says contradict another one", None, *conflicts)?;
+        self.counter("chains_rejected", "Chains given up because collectors judged them", None, *chains_rejected)?;
+        self.counter("heartbeats_sent", "Heartbeats that a collector noted", None, *heartbeats_sent)?;
+        self.counter("heartbeats_failed", "Heartbeats that were not noted", None, *heartbeats_failed)
     }
 
     fn gauges(&mut self, gauges: &Gauges) -> fmt::Result {
-        let Gauges { unreceipted_batches, unreceipted_bytes, lag, pool, connections } = *gauges;
+        let Gauges { unreceipted_batches, unreceipted_bytes, lag, record_lag, pool, connections } = *gauges;
         self.gauge("unreceipted_batches", "Batches that are not receipted", None, unreceipted_batches)?;
         let help = "Bytes of batches that are not receipted";
         self.gauge("unreceipted", help, Some(&Unit::Bytes), unreceipted_bytes)?;
-        let metric = ConstGauge::new(lag.as_secs_f64());
-        let help = "Age of the oldest batch that is not receipted";
-        metric.encode(self.0.encode_descriptor("lag", help, Some(&Unit::Seconds), metric.metric_type())?)?;
+        self.seconds("lag", "Age of the oldest batch that is not receipted", lag)?;
+        let help = "Age of the oldest record read and not receipted, since its container printed it";
+        self.seconds("record_lag", help, record_lag)?;
         self.gauge("pool_collectors", "Collectors of the pool", None, pool)?;
         self.gauge("connections", "Open connections to collectors", None, connections)
     }
@@ -126,8 +152,6 @@ impl Collector for Snapshot {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -136,6 +160,11 @@ mod tests {
         snapshot.tally.retries.insert(Reason::Busy, 3);
         snapshot.tally.sent_bytes = 7;
         snapshot.gauges.lag = Duration::from_millis(1_500);
+        snapshot.gauges.record_lag = Duration::from_millis(2_500);
+        snapshot.capture.gap_bytes = 11;
+        snapshot.capture.state_write_failures = 2;
+        snapshot.capture.suspended = 1;
+        snapshot.capture.count_resumed(ResumeReason::FileGone);
         let text = render(snapshot);
         for line in [
             "indelible_sidecar_sent_bytes_total 7",
@@ -143,6 +172,12 @@ mod tests {
             "indelible_sidecar_retries_total{reason=\"busy\"} 3",
             "indelible_sidecar_retries_total{reason=\"no_space\"} 0",
             "indelible_sidecar_unreceipted_bytes 0",
+            "indelible_sidecar_record_lag_seconds 2.5",
+            "indelible_sidecar_gap_bytes_total 11",
+            "indelible_sidecar_state_write_failures_total 2",
+            "indelible_sidecar_suspended_chains 1",
+            "indelible_sidecar_resumed_total{reason=\"file-gone\"} 1",
+            "indelible_sidecar_resumed_total{reason=\"after-end\"} 0",
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");

@@ -330,7 +330,7 @@ impl Sidecar {
         Snapshot {
             capture: self.capture.stats(),
             tally: self.forward.tally().clone(),
-            gauges: self.forward.gauges(self.now().moment),
+            gauges: self.forward.gauges(self.now()),
         }
     }
 }

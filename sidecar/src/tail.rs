@@ -179,6 +179,7 @@ impl Tail {
         self.retry_at = None;
         if let Err(error) = self.try_work(e) {
             tracing::error!(%error, "capture of a container waits until its state can be written");
+            e.stats.state_write_failures += 1;
             self.retry_at = Some(e.now.plus_nanos(POLL_INTERVAL_NANOS));
         }
     }

@@ -5,6 +5,7 @@
 #[expect(dead_code, reason = "what it can do is for the other tests of this folder")]
 mod pool;
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -13,6 +14,8 @@ use indelible_chain::frame::Upload;
 use indelible_chain::record::Records;
 use indelible_chain::stored::Packer;
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use self::pool::{Authority, Collector, Names, Scripted};
 
@@ -232,6 +235,45 @@ async fn with_fail_open_the_pod_starts_after_a_wrong_flag_and_without_logs_that_
     let output = sidecar.ended().await;
     assert!(output.status.success());
     assert!(String::from_utf8(output.stderr).unwrap().contains("start all the same"));
+}
+
+#[tokio::test]
+async fn a_scrape_tells_of_lag_gaps_and_chains_that_took_over() {
+    let pod = Pod::new();
+    let collector = Collector::start(&pod.authority, "a", Names::Ours).await;
+    // The container was restarted before anybody looked.
+    std::fs::write(pod.path("logs/app/1.log"), "2026-11-23T10:15:00.5Z stdout F hello\n").unwrap();
+    let mut sidecar = pod.start(&collector.url(), &["--metrics", "127.0.0.1:0"]);
+    let mut stderr = BufReader::new(sidecar.0.stderr.take().unwrap());
+    let address = loop {
+        let mut line = String::new();
+        assert!(stderr.read_line(&mut line).unwrap() > 0, "no address");
+        if let Some((_, address)) = line.trim_end().split_once("address=") {
+            break address.to_owned();
+        }
+    };
+    sidecar.0.stderr = Some(stderr.into_inner());
+    let delivered = "indelible_sidecar_batches_receipted_total 2";
+    until("delivered", async || scrape(&address).await.lines().any(|line| line == delivered)).await;
+    let text = scrape(&address).await;
+    for line in [
+        "indelible_sidecar_resumed_total{reason=\"state-lost\"} 1",
+        "indelible_sidecar_resumed_total{reason=\"reboot\"} 0",
+        "indelible_sidecar_gap_bytes_total 0",
+        "indelible_sidecar_record_lag_seconds 0.0",
+        "indelible_sidecar_state_write_failures_total 0",
+        "indelible_sidecar_suspended_chains 0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
+    }
+}
+
+async fn scrape(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    text
 }
 
 #[tokio::test]

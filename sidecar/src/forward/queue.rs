@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use indelible_chain::genesis::Genesis;
-use indelible_chain::id::{ChainId, Head, LogId, Seq};
+use indelible_chain::id::{ChainId, Head, LogId, Seq, Time};
 
 use super::collector::CollectorId;
 use super::moment::Moment;
@@ -175,6 +175,12 @@ impl Queue {
     /// Since when the oldest unreceipted batch has been waiting.
     pub fn oldest(&self) -> Option<Moment> {
         self.batches.first_key_value().map(|(_, pending)| pending.since)
+    }
+
+    /// The time of the oldest record that is unreceipted. One that has none of its own (0) says nothing.
+    pub fn oldest_record(&self) -> Option<Time> {
+        let times = self.batches.values().map(|pending| pending.sealed.commitment.first_time);
+        times.filter(|time| *time > Time::default()).min()
     }
 
     /// A batch was given to a collector.

@@ -110,10 +110,13 @@ impl World {
         Moment::after_start(self.now)
     }
 
-    pub fn apply(&mut self, event: Event) {
+    pub fn clocks(&self) -> Now {
         let nanos = i64::try_from(self.now.as_nanos()).unwrap();
-        let now = Now { moment: self.moment(), time: Time::from_nanos(nanos) };
-        for effect in self.forward.apply(now, event) {
+        Now { moment: self.moment(), time: Time::from_nanos(nanos) }
+    }
+
+    pub fn apply(&mut self, event: Event) {
+        for effect in self.forward.apply(self.clocks(), event) {
             self.take(effect);
         }
     }

@@ -36,6 +36,9 @@ pub async fn serve(address: SocketAddr, scrapes: mpsc::Sender<Scrape>) {
             return;
         }
     };
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "metrics are served");
+    }
     let connections = Arc::new(Semaphore::new(MAX_SCRAPES));
     loop {
         // Closed never: the semaphore is ours.

@@ -129,7 +129,7 @@ impl Tail {
         let resumed = Some(Resumed { reason: ResumeReason::StateLost, from: None });
         let genesis = next_genesis(&origin.genesis, e.now);
         let state = State::new(Origin { genesis, resumed, ..origin }).expect("only the incarnation was changed");
-        e.stats.resumed += 1;
+        e.stats.count_resumed(ResumeReason::StateLost);
         self.begin_with(e, State { table, ..state })
     }
 
@@ -138,7 +138,7 @@ impl Tail {
         let state = take_over(self.journal.state(), reason, e.boot_id, e.now, |file| self.readable(file))
             .expect("only the incarnation was changed");
         tracing::warn!(container = self.container, reason = reason.word(), "a new incarnation of the chain begins");
-        e.stats.resumed += 1;
+        e.stats.count_resumed(reason);
         self.begin_with(e, state)
     }
 
@@ -209,6 +209,11 @@ impl Tail {
             // An earlier run had ended it: what is printed since goes into the next.
             Ending::No => self.replace(e, ResumeReason::AfterEnd),
         }
+    }
+
+    /// Whether it was rejected too soon after the last time.
+    pub fn is_suspended(&self) -> bool {
+        self.stage == Stage::Suspended
     }
 
     /// Whether its FINAL was receipted.

@@ -108,6 +108,7 @@ impl Tail {
                 linker.say(gap.time, &gap.control());
             }
             e.stats.gaps += 1;
+            e.stats.gap_bytes += gap.bytes.unwrap_or(0);
             // The disk is what it was given up for.
             if self.held.get(&turn.file).is_some_and(|held| held.names == Names::None) {
                 self.held.remove(&turn.file);

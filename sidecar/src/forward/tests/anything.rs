@@ -107,7 +107,7 @@ proptest! {
             sealed += u64::from(matches!(step, Step::Seal { .. }));
             take(&mut world, step, &mut epoch);
             let receipted: u64 = chains.iter().map(|chain| world.receipted_to(*chain)).sum();
-            let gauges = world.forward.gauges(world.moment());
+            let gauges = world.forward.gauges(world.clocks());
             prop_assert_eq!(receipted + gauges.unreceipted_batches, sealed);
             let mut in_flight = std::collections::BTreeMap::<_, usize>::new();
             for open in world.batches() {
@@ -122,6 +122,6 @@ proptest! {
         world.settle();
         let receipted: u64 = chains.iter().map(|chain| world.receipted_to(*chain)).sum();
         prop_assert_eq!(receipted, sealed, "{:?} {:?} {:?} {:?} {:?}", world.forward.parked, world.forward.wanted, world.forward.home, world.forward.starved, world.forward.collectors);
-        prop_assert_eq!(world.forward.gauges(world.moment()).unreceipted_bytes, 0);
+        prop_assert_eq!(world.forward.gauges(world.clocks()).unreceipted_bytes, 0);
     }
 }

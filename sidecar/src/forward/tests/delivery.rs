@@ -162,6 +162,22 @@ fn a_token_that_is_refused_is_asked_for_until_it_is_accepted() {
 }
 
 #[test]
+fn the_lag_of_records_counts_from_when_they_were_printed_until_they_are_receipted() {
+    let (mut world, chain) = ready(&[A], 1);
+    world.pass(SECOND * 9);
+    let lags = |world: &World| {
+        let gauges = world.forward.gauges(world.clocks());
+        (gauges.lag.as_secs(), gauges.record_lag.as_millis().div_ceil(1_000))
+    };
+    assert_eq!(lags(&world), (0, 0));
+    // Its first record is of the first nanosecond of this world.
+    world.seal(chain, 0);
+    assert_eq!(lags(&world), (0, 9));
+    world.settle();
+    assert_eq!(lags(&world), (0, 0));
+}
+
+#[test]
 fn the_only_collector_is_tried_again_after_a_pause() {
     let (mut world, chain) = ready(&[A], 1);
     world.seal(chain, 0);
