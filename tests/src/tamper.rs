@@ -7,6 +7,7 @@
 //! not made twice. Everything follows from a seed.
 
 pub mod actor;
+pub mod campaign;
 pub mod check;
 pub mod image;
 pub mod log;
