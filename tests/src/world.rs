@@ -4,7 +4,6 @@
 //! build made, is bounded in memory, talks over loopback only, and is ended, by its own id, when its handle is
 //! dropped. Nothing here waits for a time: [`eventually`] waits for a condition, with a bound.
 
-mod client;
 mod collector;
 mod issuer;
 mod process;
@@ -16,7 +15,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-pub use client::{Client, Reply, Writer};
 pub use collector::Collector;
 pub use issuer::{Authority, Issuer};
 pub use process::{Process, binary};

@@ -1,21 +1,18 @@
 //! A receipt comes only after fdatasync, and none comes after one has failed: seen from outside, with strace in between.
 //!
-//! Without strace these tests say so and check nothing; continuous integration installs it.
+//! Without strace these tests fail: what cannot be seen is not so.
 #![expect(clippy::unwrap_used, reason = "a failure is a failed test")]
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use http::StatusCode;
+use indelible_tests::peer::{Peer, Puppet};
 use indelible_tests::printer::Printer;
-use indelible_tests::world::{Client, PodIdentity, SidecarOptions, World, Writer, eventually};
+use indelible_tests::world::{PodIdentity, SidecarOptions, World, eventually};
 
-fn strace_is_there() -> bool {
+fn need_strace() {
     let there = Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success());
-    if !there {
-        eprintln!("strace is not installed: nothing was checked");
-    }
-    there
+    assert!(there, "strace is not installed, and nothing can be seen without it: install the package strace");
 }
 
 fn pod() -> PodIdentity {
@@ -24,44 +21,40 @@ fn pod() -> PodIdentity {
 
 /// A collector whose calls of fdatasync are tampered with. `-D` makes the tracer a grandchild, so that our child is
 /// the collector itself.
-fn under_strace(inject: &str) -> (World, Client, Writer) {
+fn under_strace(inject: &str) -> (World, Peer, Puppet) {
+    need_strace();
     let mut world = World::start(0).unwrap();
     let inject = format!("inject=fdatasync:{inject}");
     let log = world.dir().join("strace").to_str().unwrap().to_owned();
     let wrapper = ["strace", "-D", "-f", "-qq", "-o", &log, "-e", "trace=fdatasync", "-e", &inject];
     world.add_collector_under(&wrapper, &[]).unwrap();
-    let mut client = Client::connect(&world, &world.collectors[0]).unwrap();
-    let writer = Writer::new(&world, &pod(), "app", 1).unwrap();
-    writer.introduce(&mut client).unwrap();
-    (world, client, writer)
+    let mut peer = Peer::connect(&world, 0).unwrap();
+    let puppet = Puppet::new(&world, &pod(), 1).unwrap();
+    puppet.introduce(&mut peer).unwrap();
+    (world, peer, puppet)
 }
 
 #[test]
 fn with_a_sync_that_takes_300_ms_no_receipt_is_faster() {
-    if !strace_is_there() {
-        return;
-    }
-    let (_world, mut client, mut writer) = under_strace("delay_exit=300000");
-    for n in 0..5 {
-        let upload = writer.batch(&[&format!("line {n}")]).unwrap();
+    let (_world, mut peer, mut puppet) = under_strace("delay_exit=300000");
+    for _ in 0..5 {
+        puppet.print(1).unwrap();
+        let batch = puppet.seal();
         let start = Instant::now();
-        let reply = writer.send(&mut client, upload).unwrap();
-        assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
+        peer.batch(&puppet.session, &batch).unwrap().expect(&[200]).unwrap();
         assert!(start.elapsed() >= Duration::from_millis(300), "a receipt after {:?}", start.elapsed());
     }
 }
 
 #[test]
 fn after_a_sync_that_failed_no_receipt_comes_and_the_collector_ends_within_a_second() {
-    if !strace_is_there() {
-        return;
-    }
-    let (mut world, mut client, mut writer) = under_strace("error=EIO:when=50");
+    let (mut world, mut peer, mut puppet) = under_strace("error=EIO:when=50");
     let mut receipts = 0;
     let refused = loop {
-        let upload = writer.batch(&[&format!("line {receipts}")]).unwrap();
-        match writer.send(&mut client, upload) {
-            Ok(reply) if reply.status == StatusCode::OK => receipts += 1,
+        puppet.print(1).unwrap();
+        let batch = puppet.seal();
+        match peer.batch(&puppet.session, &batch) {
+            Ok(reply) if reply.status == 200 => receipts += 1,
             other => break other,
         }
         assert!(receipts < 100, "the 50th sync fails, and yet 100 receipts came");
@@ -70,7 +63,7 @@ fn after_a_sync_that_failed_no_receipt_comes_and_the_collector_ends_within_a_sec
     let status = world.collectors[0].process().unwrap().wait(Duration::from_secs(10)).unwrap();
     assert!(!status.success(), "{status}");
     assert!(failed.elapsed() < Duration::from_secs(1), "it ended {:?} after the failure", failed.elapsed());
-    assert!(refused.is_err() || refused.unwrap().status.is_server_error());
+    assert!(refused.is_err() || refused.unwrap().status >= 500);
     assert!((1..50).contains(&receipts), "{receipts} receipts");
     let said = world.collectors[0].process().unwrap().stderr().unwrap();
     assert!(said.contains("sync"), "{said}");
@@ -78,9 +71,7 @@ fn after_a_sync_that_failed_no_receipt_comes_and_the_collector_ends_within_a_sec
 
 #[test]
 fn an_idle_sidecar_wakes_at_most_once_a_second() {
-    if !strace_is_there() {
-        return;
-    }
+    need_strace();
     let world = World::start(2).unwrap();
     let mut printer = Printer::new(&world.logs().join(pod().directory()), "app").unwrap();
     let mut sidecar = world.sidecar(&pod(), &SidecarOptions::default()).unwrap();
