@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 """heads.py: what log files and data directories say, computed without Indelible.
 
-A second implementation of the evidence format, written from its text alone, on Python's standard library, Debian's
-python3-cryptography and the zstd command. It shares nothing with the product: a mistake would have to be made twice.
+A second implementation of the evidence format, written from its text alone, on Python's standard library and Debian's
+packages python3-cryptography and zstd (bodies are packed with it, and the library cannot unpack them; without it what
+is in them is not compared). It shares nothing with the product: a mistake would have to be made twice.
     heads.py --logs DIR... --data DIR...       do stored chains follow from the log files, and roots from the leaves?
     heads.py --trace FILE --expect heads.json  the heads of a recorded trace (.jsonl, .xz, .zst)
     heads.py --vectors vectors.json            the format's test vectors (in vectors.py)
@@ -243,7 +244,6 @@ def follow(identity, stored, files, newest):
 def unzstd(data):
     run = subprocess.run(["zstd", "-dc"], input=data, capture_output=True)
     return run.stdout if run.returncode == 0 else need(False, "zstd: " + run.stderr.decode().strip())
-
 CRC = [reduce(lambda n, _: n >> 1 ^ 0x82F63B78 * (n & 1), range(8), byte) for byte in range(256)]
 def crc32c(data):
     return reduce(lambda crc, byte: crc >> 8 ^ CRC[(crc ^ byte) & 255], data, 0xFFFFFFFF) ^ 0xFFFFFFFF
