@@ -5,14 +5,18 @@
 
 mod judgement;
 mod kills;
+mod lives;
+mod takeover;
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use jiff::Timestamp;
 
 use crate::evidence;
 use crate::oracle::{self, Ending};
@@ -21,6 +25,7 @@ use crate::world::{PodIdentity, Sidecar, SidecarOptions, World};
 
 pub use judgement::Judgement;
 pub use kills::{Kills, Victim};
+pub use lives::{Lives, Outage};
 
 /// A run.
 #[derive(Debug)]
@@ -28,8 +33,10 @@ pub struct Run {
     world: World,
     trace: Arc<Trace>,
     sidecars: Vec<Sidecar>,
-    /// When the replay began, in nanoseconds since the epoch, and its speed.
-    clock: Option<(i128, f64)>,
+    /// Of each sidecar.
+    lives: Vec<Lives>,
+    /// When each operation of the recording was done again.
+    moments: Vec<Range<Timestamp>>,
 }
 
 impl Run {
@@ -43,7 +50,7 @@ impl Run {
         for pod in trace.pods() {
             std::fs::create_dir_all(world.logs().join(&pod.directory)).expect("making a log directory");
         }
-        Self { world, trace, sidecars: Vec::new(), clock: None }
+        Self { world, trace, sidecars: Vec::new(), lives: Vec::new(), moments: Vec::new() }
     }
 
     /// The same, with an armed sidecar for each pod.
@@ -62,6 +69,7 @@ impl Run {
             let sidecar = self.world.sidecar(&PodIdentity::from(pod), options).expect("starting a sidecar");
             sidecar.armed().expect("arming a sidecar");
             self.sidecars.push(sidecar);
+            self.lives.push(Lives::default());
         }
     }
 
@@ -80,12 +88,29 @@ impl Run {
     /// # Panics
     /// If a step fails.
     pub fn replay(&mut self, speed: Speed, kills: &Kills) {
-        let replay = self.begin(speed);
+        let replay = Replay::start(&self.trace, self.world.logs(), speed);
         for (at, victim) in kills.iter() {
             replay.wait_until(*at);
             self.strike(*victim, *at).expect("killing and starting again");
         }
-        replay.join().expect("replaying");
+        self.moments = replay.join().expect("replaying").moments;
+    }
+
+    /// Replays everything, with all sidecars killed at one time of the recording and started again at another.
+    ///
+    /// # Panics
+    /// If a step fails.
+    pub fn replay_without_sidecars(&mut self, speed: Speed, away: Range<Duration>) {
+        let replay = Replay::start(&self.trace, self.world.logs(), speed);
+        replay.wait_until(away.start);
+        for (lives, sidecar) in self.lives.iter_mut().zip(&mut self.sidecars) {
+            lives.kill(sidecar).expect("killing a sidecar");
+        }
+        replay.wait_until(away.end);
+        for (lives, sidecar) in self.lives.iter_mut().zip(&mut self.sidecars) {
+            lives.restart(sidecar).expect("starting a sidecar again");
+        }
+        self.moments = replay.join().expect("replaying").moments;
     }
 
     /// Replays up to a time of the recording, and stops.
@@ -93,14 +118,9 @@ impl Run {
     /// # Panics
     /// If a step fails.
     pub fn replay_until(&mut self, speed: Speed, at: Duration) {
-        let replay = self.begin(speed);
+        let replay = Replay::start(&self.trace, self.world.logs(), speed);
         replay.wait_until(at);
-        replay.stop().expect("replaying");
-    }
-
-    fn begin(&mut self, speed: Speed) -> Replay {
-        self.clock = Some((jiff::Timestamp::now().as_nanosecond(), speed.factor()));
-        Replay::start(&self.trace, self.world.logs(), speed)
+        self.moments = replay.stop().expect("replaying").moments;
     }
 
     fn strike(&mut self, victim: Victim, at: Duration) -> Result<()> {
@@ -110,9 +130,8 @@ impl Run {
                 let count = self.sidecars.len();
                 let is_there = |n: &usize| self.trace.gone(&self.trace.pods()[*n]).is_none_or(|gone| at < gone);
                 let n = (n..n + count).map(|n| n % count).find(is_there).context("all pods were deleted")?;
-                let sidecar = &mut self.sidecars[n];
-                sidecar.kill()?;
-                sidecar.restart()
+                self.lives[n].kill(&mut self.sidecars[n])?;
+                self.lives[n].restart(&mut self.sidecars[n])
             }
             Victim::Collector(n) => {
                 let collector = self.world.collectors.get_mut(n).context("no such collector")?;
@@ -130,6 +149,9 @@ impl Run {
         for sidecar in &mut self.sidecars {
             sidecar.terminate().expect("ending a sidecar");
         }
+        for (lives, sidecar) in self.lives.iter_mut().zip(&self.sidecars) {
+            lives.end(sidecar);
+        }
         self.world.seal().expect("sealing");
     }
 
@@ -141,7 +163,12 @@ impl Run {
         let directories: Vec<PathBuf> = self.world.collectors.iter().map(crate::world::Collector::data).collect();
         let chains = evidence::read(&directories).expect("reading the evidence");
         let answer = self.world.verify(&[]).expect("verifying");
-        Judgement::new(&self.trace, chains.into_values().collect(), answer, self.clock)
+        Judgement::new(&self.trace, chains.into_values().collect(), answer, (self.lives.clone(), self.moments.clone()))
+    }
+
+    /// Every kill of a sidecar.
+    pub fn outages(&self) -> Vec<Outage> {
+        self.lives.iter().flat_map(Lives::outages).collect()
     }
 
     /// For each container whose files are on the disk now: the lines in them, as the oracle reads them.

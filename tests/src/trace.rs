@@ -16,7 +16,7 @@ use serde::Deserialize;
 use crate::oracle::{File, Identity};
 
 pub use operation::{Action, Inode, Operation};
-pub use replay::{Progress, Replay, Speed};
+pub use replay::{Progress, Replay, Replayed, Speed};
 
 const RECORDING: &[u8] = include_bytes!("../data/kubelet-trace.jsonl.zst");
 const HEADS: &str = include_str!("../data/kubelet-trace.heads.json");
@@ -60,6 +60,8 @@ pub struct LogFile {
     pub created: Duration,
     /// When its bytes left the disk for whoever did not hold it open: it was deleted, and so was the `.gz` made of it.
     pub gone: Option<Duration>,
+    /// The operation that did it, by its number.
+    pub gone_by: Option<usize>,
 }
 
 /// The chain that a container's files must give: cluster UID empty, all bytes read, open lines closed, no `end` record.
@@ -194,7 +196,7 @@ fn files(operations: &[Operation]) -> Result<BTreeMap<String, Vec<LogFile>>> {
     let mut logs: BTreeMap<Inode, (String, LogFile)> = BTreeMap::new();
     let mut names: HashMap<&str, Inode> = HashMap::new();
     let mut copies: HashMap<Inode, Inode> = HashMap::new();
-    for Operation { at, action } in operations {
+    for (number, Operation { at, action }) in operations.iter().enumerate() {
         match action {
             Action::MakeDir { .. } | Action::RemoveDir { .. } => {}
             Action::Create { path, inode } => {
@@ -202,7 +204,7 @@ fn files(operations: &[Operation]) -> Result<BTreeMap<String, Vec<LogFile>>> {
                 let (container, name) = path.rsplit_once('/').context("a file outside every container")?;
                 if name.strip_suffix(".log").is_some_and(|restart| restart.parse::<u64>().is_ok()) {
                     let (inode, name) = (*inode, name.into());
-                    let log = LogFile { inode, name, bytes: Vec::new(), created: *at, gone: None };
+                    let log = LogFile { inode, name, bytes: Vec::new(), created: *at, gone: None, gone_by: None };
                     logs.insert(inode, (container.into(), log));
                 }
             }
@@ -223,7 +225,7 @@ fn files(operations: &[Operation]) -> Result<BTreeMap<String, Vec<LogFile>>> {
                 let still_packed = copies.values().any(|original| original == inode);
                 let gone = copies.remove(inode).or((!still_packed).then_some(*inode));
                 if let Some((_, log)) = gone.and_then(|inode| logs.get_mut(&inode)) {
-                    log.gone = Some(*at);
+                    (log.gone, log.gone_by) = (Some(*at), Some(number));
                 }
             }
         }

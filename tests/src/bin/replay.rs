@@ -36,7 +36,7 @@ fn main() -> Result<()> {
         second += Duration::from_secs(10);
         eprintln!("{:>3} s of {}", replay.progress().at.as_secs(), trace.duration().as_secs());
     }
-    let end = replay.join()?;
+    let end = replay.join()?.progress;
     eprintln!("{} operations done", end.operations);
     Ok(())
 }

@@ -1,14 +1,17 @@
 //! The evidence of a run beside the oracle's second opinion.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use indelible_chain::control::END_PAYLOAD;
+use jiff::Timestamp;
 
-use crate::evidence::{StoredChain, StoredRecord};
-use crate::oracle::{self, Ending, Place, Record};
-use crate::trace::Trace;
+use super::lives::Lives;
+use super::takeover::{Disk, Takeover, follow};
+use crate::evidence::StoredChain;
+use crate::oracle;
+use crate::trace::{LogFile, Trace};
 use crate::world::Answer;
 
 /// What is left when a run is over.
@@ -16,7 +19,8 @@ use crate::world::Answer;
 pub struct Judgement {
     trace: Arc<Trace>,
     chains: Vec<StoredChain>,
-    clock: Option<(i128, f64)>,
+    lives: Vec<Lives>,
+    moments: Vec<Range<Timestamp>>,
     /// What `indelible verify` said.
     pub answer: Answer,
     /// How many logs hold batches.
@@ -30,11 +34,11 @@ impl Judgement {
         trace: &Arc<Trace>,
         chains: Vec<StoredChain>,
         answer: Answer,
-        clock: Option<(i128, f64)>,
+        (lives, moments): (Vec<Lives>, Vec<Range<Timestamp>>),
     ) -> Self {
         let logs_used = chains.iter().flat_map(|chain| &chain.logs).collect::<BTreeSet<_>>().len();
         let resumed = chains.iter().filter(|chain| chain.genesis.incarnation > 0).count();
-        Self { trace: Arc::clone(trace), chains, clock, answer, logs_used, resumed }
+        Self { trace: Arc::clone(trace), chains, lives, moments, answer, logs_used, resumed }
     }
 
     /// The chains of a container, in order of incarnation.
@@ -55,103 +59,65 @@ impl Judgement {
     /// # Panics
     /// If that is not so.
     pub fn assert_exact(&self) {
-        for (container, expected) in self.trace.heads() {
+        for container in self.trace.heads().keys() {
             let chains = self.chains_of(container);
             assert_eq!(chains.len(), 1, "{container} has chains {:?}", starts(&chains));
-            let records = chains[0].whole().unwrap_or_else(|error| panic!("{error}"));
-            let (end, lines) = records.split_last().expect("a chain has an end");
-            assert_eq!(end.payload, END_PAYLOAD, "{container}");
-            assert_eq!(lines.len() as u64, expected.records, "{container}: number of records");
-            assert_eq!(hex(&lines.last().expect("there are lines").link), expected.link, "{container}: head");
+            self.assert_recorded(container, chains[0]);
         }
     }
 
-    /// Each container has the recorded head, or chains that took over from each other, between which only bytes are
-    /// missing that had left the disk before the later one began.
+    /// A chain has exactly the recorded head of its container and then its end.
+    fn assert_recorded(&self, container: &str, chain: &StoredChain) {
+        let expected = &self.trace.heads()[container];
+        let records = chain.whole().unwrap_or_else(|error| panic!("{error}"));
+        let (end, lines) = records.split_last().expect("a chain has an end");
+        assert_eq!(end.payload, END_PAYLOAD, "{container}");
+        assert_eq!(lines.len() as u64, expected.records, "{container}: number of records");
+        assert_eq!(hex(&lines.last().expect("there are lines").link), expected.link, "{container}: head");
+    }
+
+    /// Each container has the recorded head, or chains that took over from each other, each at the receipted head of the
+    /// one before it, and of which only lines are missing that had left the disk unreceipted. The verifier tells each.
     ///
     /// # Panics
     /// If that is not so.
     pub fn assert_nothing_lost_but_what_had_left_the_disk(&self) {
         for container in self.trace.heads().keys() {
-            let files = self.trace.files(container);
-            let logs = self.trace.log_files(container);
-            let mut covered: Vec<Vec<bool>> = files.iter().map(|file| vec![false; file.bytes.len()]).collect();
-            let mut begun = Duration::ZERO;
-            let mut from = Place { file: 0, offset: 0 };
-            for (n, chain) in self.chains_of(container).into_iter().enumerate() {
-                let stored = chain.whole().unwrap_or_else(|error| panic!("{error}"));
-                let lines = without_frame(&stored, n > 0);
-                let records = find(&files, from, lines)
-                    .unwrap_or_else(|| panic!("{container}: chain {n} is not what the files hold from {from:?} on"));
-                for record in &records {
-                    cover(&mut covered, record);
-                }
-                from = records.iter().map(|record| record.bytes.end).max().unwrap_or(from);
-                begun = begun.max(self.trace_time(chain.genesis.incarnation));
+            let gone = |log: &LogFile| log.gone_by.map(|number| self.moments[number].clone());
+            let disk =
+                Disk::new(self.trace.files(container), self.trace.log_files(container).iter().map(gone).collect());
+            let pod = self.trace.pods().iter().position(|pod| container.starts_with(&pod.directory));
+            let lives = &self.lives[pod.expect("a container is of a pod")];
+            let chains = self.chains_of(container);
+            let takeovers = follow(&disk, &chains, |at| lives.looked(at));
+            let takeovers = takeovers.unwrap_or_else(|error| panic!("{container}: {error:#}"));
+            for takeover in &takeovers {
+                self.assert_tells(container, takeover);
             }
-            for (file, (covered, log)) in covered.iter().zip(logs).enumerate() {
-                let missing = covered.iter().filter(|covered| !**covered).count();
-                let was_gone = log.gone.is_some_and(|gone| gone <= begun);
-                assert!(missing == 0 || was_gone, "{container}: {missing} bytes of file {file} are missing: {log:?}");
+            if takeovers.is_empty() {
+                self.assert_recorded(container, chains[0]);
             }
         }
+        let told = self.answer.findings.iter().filter(|finding| finding.class == "resumed").count();
+        assert_eq!(told, self.resumed, "{}", self.answer.texts());
     }
 
-    /// When, by the recording's clock, a chain with this incarnation began.
-    fn trace_time(&self, incarnation: u64) -> Duration {
-        let Some((start, speed)) = self.clock else { return Duration::ZERO };
-        let nanos = u64::try_from(i128::from(incarnation) - start).unwrap_or(0);
-        Duration::from_nanos(nanos).mul_f64(speed)
+    /// The verifier says where a chain took over.
+    fn assert_tells(&self, container: &str, takeover: &Takeover) {
+        println!("{container}: {takeover:?}");
+        let Takeover { chain, reason, from, .. } = takeover;
+        let mut findings = self.answer.findings.iter().filter(|finding| finding.class == "resumed");
+        let told = findings.find(|finding| finding.chain_id == Some(chain.to_string()));
+        let told = told.unwrap_or_else(|| panic!("{container}: nothing tells {takeover:?}: {}", self.answer.texts()));
+        let at = from.map_or_else(String::new, |(_, head)| format!("at record {} ", head.next_seq));
+        assert!(told.text.contains(&at) && told.text.contains(reason.word()), "{takeover:?} is told as: {}", told.text);
+        assert_eq!(told.level == "fail", from.is_some(), "{takeover:?} is told as: {}", told.text);
     }
 }
 
 fn starts(chains: &[&StoredChain]) -> Vec<String> {
     let first = |chain: &&StoredChain| chain.records.values().next().map(|record| record.payload.clone());
     chains.iter().map(|chain| String::from_utf8_lossy(&first(chain).unwrap_or_default()).into_owned()).collect()
-}
-
-/// A chain's records without its `resumed` and its `end`.
-fn without_frame<'a>(records: &'a [&'a StoredRecord], resumed: bool) -> &'a [&'a StoredRecord] {
-    let records = if resumed { &records[1.min(records.len())..] } else { records };
-    match records.split_last() {
-        Some((end, lines)) if end.payload == END_PAYLOAD => lines,
-        _ => records,
-    }
-}
-
-/// The records of the files from some line at or after `from` on, if the stored ones are the first of them.
-fn find(files: &[oracle::File], from: Place, stored: &[&StoredRecord]) -> Option<Vec<Record>> {
-    let Some(first) = stored.iter().find(|record| record.source != oracle::CONTROL) else { return Some(Vec::new()) };
-    let starts = files.iter().enumerate().flat_map(|(file, content)| {
-        let lines = content.bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
-        std::iter::once(0).chain(lines).map(move |offset| Place { file, offset })
-    });
-    // A new chain may begin before what the last one covered: at the first part of a line that was open.
-    starts.filter(|place| place.file + 2 > from.file).find_map(|place| {
-        let rest = &files[place.file].bytes[place.offset..];
-        let shown = first.payload.get(..first.payload.len().min(64)).unwrap_or_default();
-        let window = &rest[..rest.len().min(shown.len() + 128)];
-        if !shown.is_empty() && !window.windows(shown.len()).any(|bytes| bytes == shown) {
-            return None;
-        }
-        let records = oracle::records_from(files, place, Ending::Closed);
-        let same = records.len() >= stored.len() && records.iter().zip(stored).all(|(a, b)| is_same(a, b));
-        same.then(|| records.into_iter().take(stored.len()).collect())
-    })
-}
-
-fn is_same(record: &Record, stored: &StoredRecord) -> bool {
-    (record.time, record.source, record.flags) == (stored.time, stored.source, stored.flags)
-        && record.payload == stored.payload
-}
-
-fn cover(covered: &mut [Vec<bool>], record: &Record) {
-    let (start, end) = (record.bytes.start, record.bytes.end);
-    for (file, bytes) in covered.iter_mut().enumerate().take(end.file + 1).skip(start.file) {
-        let from = if file == start.file { start.offset } else { 0 };
-        let to = if file == end.file { end.offset } else { bytes.len() };
-        bytes[from.min(to)..to].fill(true);
-    }
 }
 
 fn hex(bytes: &[u8]) -> String {

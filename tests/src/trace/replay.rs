@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -15,6 +16,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use jiff::Timestamp;
 
 use super::{Action, Inode, Trace};
 
@@ -56,7 +58,16 @@ pub struct Replay {
     trace: Arc<Trace>,
     shared: Arc<Shared>,
     stop: Option<mpsc::Sender<()>>,
-    thread: Option<JoinHandle<Result<()>>>,
+    thread: Option<JoinHandle<Result<Vec<Range<Timestamp>>>>>,
+}
+
+/// A replay that is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replayed {
+    /// How far it came.
+    pub progress: Progress,
+    /// Of each operation that was done: the moments just before and just after it.
+    pub moments: Vec<Range<Timestamp>>,
 }
 
 #[derive(Debug, Default)]
@@ -100,17 +111,16 @@ impl Replay {
     }
 
     /// Ends it before its time, and says how far it came.
-    pub fn stop(mut self) -> Result<Progress> {
+    pub fn stop(mut self) -> Result<Replayed> {
         self.stop = None;
         self.join()
     }
 
     /// Waits for its end, and says how far it came: a failed operation is an error, being stopped is not.
-    pub fn join(mut self) -> Result<Progress> {
-        if let Some(thread) = self.thread.take() {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        }
-        Ok(self.progress())
+    pub fn join(mut self) -> Result<Replayed> {
+        let thread = self.thread.take().context("it is joined once")?;
+        let moments = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        Ok(Replayed { progress: self.progress(), moments })
     }
 
     fn progress_with(&self, ended: bool) -> Progress {
@@ -130,7 +140,13 @@ impl Drop for Replay {
     }
 }
 
-fn run(trace: &Trace, root: &Path, speed: Speed, stopped: &mpsc::Receiver<()>, shared: &Shared) -> Result<()> {
+fn run(
+    trace: &Trace,
+    root: &Path,
+    speed: Speed,
+    stopped: &mpsc::Receiver<()>,
+    shared: &Shared,
+) -> Result<Vec<Range<Timestamp>>> {
     let operations = trace.operations();
     let last_use: HashMap<Inode, usize> = operations
         .iter()
@@ -138,15 +154,18 @@ fn run(trace: &Trace, root: &Path, speed: Speed, stopped: &mpsc::Receiver<()>, s
         .filter_map(|(index, operation)| Some((operation.action.inode()?, index)))
         .collect();
     let mut open = HashMap::new();
+    let mut moments = Vec::with_capacity(operations.len());
     let start = Instant::now();
     for (index, operation) in operations.iter().enumerate() {
         let due = operation.at.div_f64(speed.0);
         match stopped.recv_timeout(due.saturating_sub(start.elapsed())) {
             Err(RecvTimeoutError::Timeout) => {}
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => return Ok(moments),
         }
+        let before = Timestamp::now();
         perform(&operation.action, root, &mut open)
             .with_context(|| format!("replaying operation {index} at {:?}", operation.at))?;
+        moments.push(before..Timestamp::now());
         if let Some(inode) = operation.action.inode().filter(|inode| last_use[inode] == index) {
             open.remove(&inode);
         }
@@ -156,7 +175,7 @@ fn run(trace: &Trace, root: &Path, speed: Speed, stopped: &mpsc::Receiver<()>, s
         drop(ended);
         shared.moved.notify_all();
     }
-    Ok(())
+    Ok(moments)
 }
 
 fn perform(action: &Action, root: &Path, open: &mut HashMap<Inode, File>) -> Result<()> {

@@ -56,7 +56,9 @@ fn a_replay_leaves_on_disk_what_the_recording_left() {
     let trace = Arc::new(Trace::recorded().unwrap());
     let root = tempfile::tempdir().unwrap();
     let replay = Replay::start(&trace, root.path(), Speed::times(1e6).unwrap());
-    let end = replay.join().unwrap();
+    let Replayed { progress: end, moments } = replay.join().unwrap();
+    assert_eq!(moments.len(), end.operations);
+    assert!(moments.is_sorted_by(|one, next| one.start <= one.end && one.end <= next.start));
     assert_eq!((end.operations, end.ended), (trace.operations().len(), true));
 
     for container in trace.heads().keys() {
@@ -85,7 +87,7 @@ fn a_replay_can_be_waited_for_and_stopped() {
     let seen = replay.wait_until(Duration::from_secs(2));
     assert!(seen.at >= Duration::from_millis(1_900) && !seen.ended);
     assert!(root.path().join(&trace.pods()[0].directory).join("app/0.log").exists());
-    let end = replay.stop().unwrap();
+    let end = replay.stop().unwrap().progress;
     assert!(end.ended && end.operations >= seen.operations && end.operations < trace.operations().len());
 }
 

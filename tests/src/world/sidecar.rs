@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use jiff::Timestamp;
 
 use super::{PodIdentity, Process, World, binary, eventually};
 
@@ -111,6 +112,12 @@ impl Sidecar {
                 .status()?;
             Ok(status.success().then_some(()))
         })
+    }
+
+    /// When its newest process had listed the directory and opened its files, if it came to that.
+    pub fn armed_at(&self) -> Option<Timestamp> {
+        let sign = std::fs::metadata(self.state().join("armed")).ok()?;
+        Timestamp::try_from(sign.modified().ok()?).ok()
     }
 
     /// SIGKILL.
