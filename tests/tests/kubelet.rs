@@ -119,7 +119,15 @@ fn a_sidecar_that_starts_late_reads_rotated_and_packed_files_first() {
     run.start_sidecars(&SidecarOptions::default());
     run.finish();
     let judgement = run.judge();
-    assert_eq!(judgement.answer.verdicts["integrity"], "pass", "{}", judgement.answer.texts());
+    // Whether something was printed before what is on the disk cannot be known: that is said, as a warning.
+    assert_eq!(
+        (judgement.answer.code, judgement.answer.classes()),
+        (0, vec!["resumed"]),
+        "{}",
+        judgement.answer.texts()
+    );
+    let verdicts: Vec<_> = judgement.answer.verdicts.iter().filter(|(_, verdict)| *verdict != "pass").collect();
+    assert_eq!(format!("{verdicts:?}"), r#"[("completeness", "warn")]"#, "{}", judgement.answer.texts());
     for (container, bytes) in there {
         let found = judgement.lines_of(&container);
         assert_eq!(found, bytes, "{container}: every line that was on the disk, in its order");
