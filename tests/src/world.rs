@@ -9,6 +9,7 @@ mod issuer;
 mod process;
 mod sidecar;
 mod verify;
+mod witness;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ pub use issuer::{Authority, Issuer};
 pub use process::{Process, binary};
 pub use sidecar::{Sidecar, SidecarOptions};
 pub use verify::{Answer, Finding, verify};
+pub use witness::Witness;
 
 /// The pod that a sidecar runs in.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -63,7 +63,7 @@ impl Evidence {
         self.world.verify_sources(&sources, flags).unwrap()
     }
 
-    fn write(&self, image: &Image) -> PathBuf {
+    pub(super) fn write(&self, image: &Image) -> PathBuf {
         self.changed.set(self.changed.get() + 1);
         let to = self.world.dir().join(format!("changed-{}", self.changed.get()));
         image.write(&to, None).unwrap();

@@ -1,9 +1,13 @@
 //! Who has a collector's volume and its log's key: A9 and the signed half of A2.
 
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
 use indelible_tests::insider::{Leaf, leaves, resigned};
 use indelible_tests::tamper::Image;
+use indelible_tests::world::{Witness, verify};
 
-use super::evidence::{Evidence, assert_tells};
+use super::evidence::{Evidence, assert_flips, assert_tells};
 
 fn all(image: &Image) -> Vec<Leaf> {
     leaves(image).unwrap().into_iter().map(|(leaf, _)| leaf).collect()
@@ -26,6 +30,40 @@ fn a_log_rebuilt_without_a_batch_is_convicted_by_a_receipt() {
     assert_eq!((answer.code, &*answer.verdicts["integrity"]), (1, "fail"), "{}", answer.texts());
     assert!(answer.classes().contains(&"withheld"), "{}", answer.texts());
     assert_tells(&answer, evidence.origin(0));
+}
+
+/// A2 with the stolen key, and nobody has a receipt: a witness has seen the log with the batch.
+#[test]
+fn a_log_rebuilt_without_a_batch_is_convicted_by_a_witness() {
+    let evidence = Evidence::new(2, 30);
+    let witness = Witness::start(&evidence.world, "witness-1").unwrap();
+    for image in &evidence.images {
+        let seconds = jiff::Timestamp::now().as_second().unsigned_abs();
+        witness.cosign(image.get("checkpoint").unwrap(), seconds).unwrap();
+    }
+    let policy = std::fs::read_to_string(evidence.world.policy().unwrap()).unwrap();
+    let with = evidence.world.dir().join("policy-with-witness");
+    std::fs::write(&with, policy.replace("quorum none", &format!("{}\nquorum none", witness.line()))).unwrap();
+    let judged = |sources: &[PathBuf], more: &[&OsStr]| {
+        let (jwks, ca) = (evidence.world.issuer.jwks(), evidence.world.authority.ca());
+        let flags = [("--policy", with.as_path()), ("--issuer-keys", jwks), ("--ca", ca)];
+        let flags = flags.iter().flat_map(|(flag, value)| [OsStr::new(flag), value.as_os_str()]);
+        verify(sources, &flags.chain(more.iter().copied()).collect::<Vec<_>>()).unwrap()
+    };
+    let answer = judged(&evidence.data, &[]);
+    assert_eq!((answer.code, answer.texts()), (0, String::new()), "a witness that saw the same has nothing to say");
+
+    let mut leaves = all(&evidence.images[0]);
+    leaves.remove(last_ten(&leaves));
+    let changed = evidence.write(&resigned(&evidence.images[0], &leaves).unwrap());
+    let sources = [changed, evidence.data[1].clone()];
+    let answer = judged(&sources, &[]);
+    assert_flips(&answer, "integrity", 1, &["bad-leaf", "rewritten"]);
+    assert_tells(&answer, evidence.origin(0));
+    assert!(answer.texts().contains("witness-1"), "{}", answer.texts());
+    // It is the witness that convicts: without it the log is sound.
+    let answer = judged(&sources, &["--offline".as_ref()]);
+    assert_eq!(answer.verdicts["integrity"], "pass", "{}", answer.texts());
 }
 
 /// The last ten batches are cut off, and the log is signed again with its own key at the length that it had: it
