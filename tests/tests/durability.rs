@@ -83,14 +83,17 @@ fn an_idle_sidecar_wakes_at_most_once_a_second() {
         Ok(chains.values().any(|chain| chain.records.len() >= 4).then_some(()))
     };
     eventually("the lines are stored", Duration::from_secs(30), stored).unwrap();
-    // A heartbeat is due each 30 s: of three windows, one at least has none, and nothing of the start. There it is one
-    // poll a second and nothing else; with what a heartbeat brings about (the answer, timers of the request) still few.
+    // A heartbeat is due each 30 s, and timers of its request and of the start linger for some seconds behind it. Between
+    // two of them it is one poll a second and nothing else; with all that still few.
     let pid = sidecar.process().unwrap().id().to_string();
     let log = world.dir().join("wakes");
-    let woken = [(); 3].map(|()| wakes_in_ten_seconds(&pid, &log));
-    let quietest = woken.into_iter().min().unwrap_or_default();
-    assert!((1..=11).contains(&quietest), "{woken:?} wakes in 10 s each; none at all means that strace saw nothing");
-    assert!(woken.iter().sum::<usize>() <= 60, "{woken:?} wakes in 10 s each");
+    let is_quiet = |wakes: &usize| (1..=11).contains(wakes);
+    let mut windows = Vec::new();
+    while windows.len() < 6 && !windows.last().is_some_and(is_quiet) {
+        windows.push(wakes_in_ten_seconds(&pid, &log));
+    }
+    assert!(windows.last().is_some_and(is_quiet), "{windows:?} wakes in 10 s each; none means that strace saw nothing");
+    assert!(windows.iter().sum::<usize>() <= 25 * windows.len(), "{windows:?} wakes in 10 s each");
 }
 
 /// How often a process returned from waiting. What is measured is what happens in ten seconds, so ten seconds it takes.
