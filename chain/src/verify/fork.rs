@@ -1,12 +1,17 @@
 //! Do all links that are stated for a chain agree, and if not, from which position on do they differ?
 //!
 //! A link determines every link before it, so two batches that agree at one position agree below it as far as both go.
-//! It is therefore enough to compare each end with one batch that reaches beyond it: whatever holds together is then one
-//! history. Where the end falls inside that batch, its inner link is needed, which the first reading did not keep:
-//! such questions go back to the caller, a few positions of a few frames.
+//! Whatever is stated for a position without a body (where batches begin and end, what heartbeats state) is compared with
+//! everything else that is stated so, and with the one batch with a body that begins before and reaches farthest:
+//! whatever holds together is then one history. Where the position falls inside that batch, its inner link is needed,
+//! which the first reading did not keep: such questions go back to the caller, a few positions of a few frames.
 //!
-//! Only a chain that turns out to be forked is looked at closer, to find the lowest position. Owns the comparison and
-//! its questions; who is to blame is the class `fork`'s.
+//! Only a chain that turns out to be forked is looked at closer. Below the lowest position at which that comparison
+//! differs there is one history, and what leaves it does so inside a batch that reaches that position: where, is found
+//! by halving. So a chain costs one question a position where something begins or ends, and a fork a few more for each
+//! of its versions, whatever a source shows.
+//!
+//! Owns the comparison and its questions; who is to blame is the class `fork`'s.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -60,13 +65,33 @@ enum Known {
     Never,
 }
 
+/// A link that is stated for a position by nobody's body: where batches begin or end, or by a heartbeat.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Free {
+    at: Seq,
+    link: Digest,
+    /// Whether a batch begins there, and nothing ends.
+    begins: bool,
+}
+
+/// Which positions are compared with the batch that reaches farthest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Compared {
+    /// Those where something ends: enough to see that all is one history.
+    Ends,
+    /// All: what is needed to find the lowest.
+    All,
+}
+
 /// Compares the links of one chain.
 pub(super) struct Comparison<'a> {
     case: &'a Case<'a>,
     joined: &'a Joined,
     links: &'a Links,
-    /// For each edge the one among it and those before it that ends last.
-    farthest: Vec<usize>,
+    /// For each edge, of it and those before it, the one with a body that ends last.
+    answers: Vec<Option<usize>>,
+    /// In order of position.
+    free: Vec<Free>,
     /// What heartbeats state, by position: the head's number and its link.
     heads: BTreeMap<Seq, Vec<(usize, Digest)>>,
     questions: Questions,
@@ -76,14 +101,7 @@ pub(super) struct Comparison<'a> {
 impl<'a> Comparison<'a> {
     /// Of a chain.
     pub(super) fn of(case: &'a Case<'a>, joined: &'a Joined, links: &'a Links) -> Self {
-        let mut farthest = Vec::with_capacity(joined.edges.len());
-        let mut best = 0;
-        for (at, edge) in joined.edges.iter().enumerate() {
-            if edge.next > joined.edges[best].next {
-                best = at;
-            }
-            farthest.push(best);
-        }
+        let answers = farthest(&joined.edges, |edge| holds(case, edge));
         let mut heads: BTreeMap<Seq, Vec<_>> = BTreeMap::new();
         for stated in &joined.stated {
             match stated.by {
@@ -92,117 +110,126 @@ impl<'a> Comparison<'a> {
                 Stater::Resumed(_) => {}
             }
         }
-        Self { case, joined, links, farthest, heads, questions: Questions::new(), never: 0 }
+        let edges = joined.edges.iter().flat_map(|edge| {
+            let Edge { first, next, prev, last, .. } = *edge;
+            [Free { at: first, link: prev, begins: true }, Free { at: next, link: last, begins: false }]
+        });
+        let stated = heads.iter().flat_map(|(at, heads)| heads.iter().map(|(_, link)| (*at, *link)));
+        let mut free: Vec<Free> = edges.chain(stated.map(|(at, link)| Free { at, link, begins: false })).collect();
+        free.sort_unstable();
+        free.dedup();
+        Self { case, joined, links, answers, free, heads, questions: Questions::new(), never: 0 }
     }
 
     /// Compares as far as what is known allows.
     pub(super) fn run(mut self) -> Agreement {
-        let Some(highest) = self.lowest_mismatch() else {
-            return if self.questions.is_empty() {
-                Agreement::One(self.never)
-            } else {
-                Agreement::Asks(self.questions)
-            };
-        };
+        self.find_untold();
+        let is_one = self.lowest_mismatch(Compared::Ends).is_none();
         if !self.questions.is_empty() {
             return Agreement::Asks(self.questions);
         }
-        let (below, at) = self.narrow(highest);
+        if is_one {
+            return Agreement::One(self.never);
+        }
+        let at = self.lowest_mismatch(Compared::All);
         if !self.questions.is_empty() {
             return Agreement::Asks(self.questions);
         }
-        let seq = self.lowest(below, at);
+        let at = at.expect("what differs where something ends differs among all positions");
+        let branches = self.branches(at);
         if !self.questions.is_empty() {
             return Agreement::Asks(self.questions);
         }
-        Agreement::Forked(Fork { seq: Seq::new(seq.get() - 1), branches: self.branches(at) })
+        let seq = self.lowest(at);
+        if !self.questions.is_empty() {
+            return Agreement::Asks(self.questions);
+        }
+        Agreement::Forked(Fork { seq: Seq::new(seq.get() - 1), branches })
     }
 
-    /// The ends that are stated: of batches, and by heartbeats.
-    fn ends(&self) -> Vec<(Seq, Digest)> {
-        let edges = self.joined.edges.iter().map(|edge| (edge.next, edge.last));
-        let heads = self.heads.iter().flat_map(|(next, heads)| heads.iter().map(|(_, link)| (*next, *link)));
-        edges.chain(heads).collect()
-    }
-
-    /// The lowest end that differs from what the batch that reaches farthest beyond it says. If there is none, every
-    /// two batches that touch agree: each agrees with one that ends later, and so on to the last.
-    fn lowest_mismatch(&mut self) -> Option<Seq> {
-        let mut lowest: Option<Seq> = None;
-        for (next, link) in self.ends() {
-            let Some(edge) = self.reaching(next) else { continue };
-            if self.ask(edge, next).is_some_and(|there| there != link) {
-                lowest = Some(lowest.map_or(next, |lowest| lowest.min(next)));
+    /// The lowest of the compared positions at which what is stated differs, or the batch that reaches farthest says
+    /// otherwise. If there is none, every two batches that touch agree: each agrees with one that ends later, and so on
+    /// to the last.
+    fn lowest_mismatch(&mut self, compared: Compared) -> Option<Seq> {
+        let free = std::mem::take(&mut self.free);
+        let mut lowest = None;
+        for said in free.chunk_by(|one, other| one.at == other.at) {
+            let Free { at, link, .. } = said[0];
+            let mut differs = said.iter().any(|other| other.link != link);
+            if compared == Compared::All || said.iter().any(|said| !said.begins) {
+                let reaching = self.reaching(at);
+                differs |= reaching.and_then(|edge| self.ask(edge, at)).is_some_and(|there| there != link);
+            }
+            if differs {
+                lowest = Some(at);
+                break;
             }
         }
+        self.free = free;
         lowest
     }
 
-    /// The batch that begins at or before a position and ends last, if it ends at or beyond it.
-    fn reaching(&self, next: Seq) -> Option<usize> {
-        let begun = self.joined.edges.partition_point(|edge| edge.first <= next);
-        let edge = self.farthest[begun.checked_sub(1)?];
-        (self.joined.edges[edge].next >= next).then_some(edge)
+    /// The batch with a body that begins before a position and ends last, if it ends at or beyond it.
+    fn reaching(&self, at: Seq) -> Option<usize> {
+        let begun = self.joined.edges.partition_point(|edge| edge.first < at);
+        let edge = self.answers[begun.checked_sub(1)?]?;
+        (self.joined.edges[edge].next >= at).then_some(edge)
     }
 
-    /// The lowest position, of those where something begins or ends, at which links differ; and the one before it.
-    fn narrow(&mut self, highest: Seq) -> (Seq, Seq) {
-        let mut positions: BTreeSet<Seq> = self.joined.edges.iter().flat_map(|edge| [edge.first, edge.next]).collect();
-        positions.extend(self.heads.keys());
-        let positions: Vec<Seq> = positions.into_iter().filter(|position| *position <= highest).collect();
-        let mut below = Seq::ZERO;
-        for &position in &positions {
-            let mut links: BTreeSet<Digest> = BTreeSet::new();
-            for edge in self.touching(position) {
-                links.extend(self.ask(edge, position));
-            }
-            links.extend(self.heads.get(&position).into_iter().flatten().map(|(_, link)| *link));
-            if links.len() > 1 && self.questions.is_empty() {
-                return (below, position);
-            }
-            below = position;
-        }
-        (below, highest)
-    }
-
-    /// The lowest position above `below` and up to `at` at which two of the batches that differ at `at` differ.
-    fn lowest(&mut self, below: Seq, at: Seq) -> Seq {
-        let mut one_of_each: BTreeMap<Digest, usize> = BTreeMap::new();
-        for edge in self.touching(at) {
-            if let Some(link) = self.ask(edge, at) {
-                one_of_each.entry(link).or_insert(edge);
-            }
-        }
-        let edges: Vec<usize> = one_of_each.into_values().collect();
-        // None of them states anything before it begins: so it is a batch's length to look through, at the most.
-        let Some(begin) = edges.iter().map(|edge| self.joined.edges[*edge].first).min() else { return at };
-        for position in begin.get().max(below.get() + 1)..at.get() {
-            let position = Seq::new(position);
-            let mut links = BTreeSet::new();
-            for &edge in &edges {
-                if self.joined.edges[edge].first <= position {
-                    links.extend(self.ask(edge, position));
-                }
-            }
-            if links.len() > 1 {
-                return position;
-            }
-        }
-        at
-    }
-
-    /// The batches that state a link at a position.
-    fn touching(&self, position: Seq) -> Vec<usize> {
+    /// Counts the positions inside a batch without a body at which nobody can tell what it says: batches with bodies do
+    /// not reach from there to its end, where it says so itself.
+    fn find_untold(&mut self) {
         let edges = &self.joined.edges;
-        let from = position.get().saturating_sub(MAX_BATCH_RECORDS.into());
-        let from = edges.partition_point(|edge| edge.first.get() < from);
-        let to = edges.partition_point(|edge| edge.first <= position);
-        (from..to).filter(|at| edges[*at].next >= position).collect()
+        let without = farthest(edges, |edge| !holds(self.case, edge));
+        // What batches with bodies cover without a hole.
+        let mut covered: Vec<(Seq, Seq)> = Vec::new();
+        for edge in edges.iter().filter(|edge| holds(self.case, edge)) {
+            match covered.last_mut() {
+                Some((_, next)) if edge.first <= *next => *next = edge.next.max(*next),
+                _ => covered.push((edge.first, edge.next)),
+            }
+        }
+        let untold = self.free.chunk_by(|one, other| one.at == other.at).filter(|said| {
+            let at = said[0].at;
+            let begun = edges.partition_point(|edge| edge.first < at).checked_sub(1);
+            let Some(next) = begun.and_then(|begun| without[begun]).map(|edge| edges[edge].next) else { return false };
+            let cover = covered.partition_point(|(first, _)| *first <= at).checked_sub(1).map(|cover| covered[cover].1);
+            next > at && cover.is_none_or(|cover| cover < next)
+        });
+        self.never += untold.count() as u64;
+    }
+
+    /// The lowest position at which one of the versions that differ at `at` leaves the history below it. They begin on
+    /// it and reach `at`, so whoever has left it has left it at all later positions up to `at` too.
+    fn lowest(&mut self, at: Seq) -> Seq {
+        // Batches that agree at `at` agree below it: the one that begins first says what all of them do.
+        let mut versions: BTreeMap<Digest, usize> = BTreeMap::new();
+        let with_body: Vec<usize> =
+            touching(self.joined, at).filter(|edge| holds(self.case, &self.joined.edges[*edge])).collect();
+        for edge in with_body {
+            if let Some(link) = self.ask(edge, at) {
+                versions.entry(link).or_insert(edge);
+            }
+        }
+        let versions: Vec<usize> = versions.into_values().collect();
+        let Some(first) = versions.iter().map(|edge| self.joined.edges[*edge].first).min() else { return at };
+        let (mut same, mut differs) = (first.get(), at.get());
+        while versions.len() > 1 && differs - same > 1 {
+            let middle = Seq::new(same + (differs - same) / 2);
+            let begun = versions.iter().copied().filter(|edge| self.joined.edges[*edge].first <= middle);
+            let asked: Vec<usize> = begun.chain(self.reaching(middle)).collect();
+            let links: BTreeSet<Digest> = asked.into_iter().filter_map(|edge| self.ask(edge, middle)).collect();
+            if !self.questions.is_empty() {
+                break;
+            }
+            if links.len() > 1 { differs = middle.get() } else { same = middle.get() }
+        }
+        Seq::new(differs)
     }
 
     fn branches(&mut self, at: Seq) -> Vec<Branch> {
         let mut branches: BTreeMap<Digest, Branch> = BTreeMap::new();
-        for edge in self.touching(at) {
+        for edge in touching(self.joined, at) {
             if let Some(link) = self.ask(edge, at) {
                 let batches = &self.joined.edges[edge].batches;
                 branches.entry(link).or_default().batches.extend(batches);
@@ -225,6 +252,32 @@ impl<'a> Comparison<'a> {
         }
         None
     }
+}
+
+/// Whether the body of one of an edge's batches is there.
+fn holds(case: &Case<'_>, edge: &Edge) -> bool {
+    edge.batches.iter().any(|batch| case.facts.batches[*batch].body == Body::Holds)
+}
+
+/// For each edge, of it and those before it, the one that ends last among those that are asked for.
+fn farthest(edges: &[Edge], is_asked: impl Fn(&Edge) -> bool) -> Vec<Option<usize>> {
+    let mut best: Option<usize> = None;
+    let of = edges.iter().enumerate().map(|(at, edge)| {
+        if is_asked(edge) && best.is_none_or(|best| edge.next > edges[best].next) {
+            best = Some(at);
+        }
+        best
+    });
+    of.collect()
+}
+
+/// The edges of a chain that state a link at a position, by where they begin.
+fn touching(joined: &Joined, position: Seq) -> impl Iterator<Item = usize> + use<'_> {
+    let edges = &joined.edges;
+    let from = position.get().saturating_sub(MAX_BATCH_RECORDS.into());
+    let from = edges.partition_point(|edge| edge.first.get() < from);
+    let to = edges.partition_point(|edge| edge.first <= position);
+    (from..to).filter(move |at| edges[*at].next >= position)
 }
 
 /// What is known of an edge's link before a position.
@@ -262,17 +315,17 @@ pub(super) enum Evidence {
 
 /// Looks for a link that a chain which took over states.
 pub(super) fn evidence(case: &Case<'_>, joined: &Joined, links: &Links, next: Seq, link: Digest) -> Evidence {
-    let mut comparison = Comparison::of(case, joined, links);
-    let mut is_other = false;
-    for edge in comparison.touching(next) {
-        match comparison.ask(edge, next) {
-            Some(there) if there == link => return Evidence::Same,
-            Some(_) => is_other = true,
-            None => {}
+    let (mut questions, mut is_other) = (Questions::new(), false);
+    for edge in touching(joined, next) {
+        match known(case, &joined.edges[edge], links, next) {
+            Known::Is(there) if there == link => return Evidence::Same,
+            Known::Is(_) => is_other = true,
+            Known::Ask(batch) => drop(questions.entry(batch).or_default().insert(next)),
+            Known::Never => {}
         }
     }
-    if !comparison.questions.is_empty() {
-        Evidence::Asks(comparison.questions)
+    if !questions.is_empty() {
+        Evidence::Asks(questions)
     } else if is_other {
         Evidence::Other
     } else {

@@ -151,6 +151,12 @@ impl Judge {
         self.wanted.keys().map(|place| (place.view, place.index)).collect()
     }
 
+    /// How many links are asked for in this round.
+    #[cfg(test)]
+    pub(super) fn asked(&self) -> usize {
+        self.wanted.values().map(|(_, seqs)| seqs.len()).sum()
+    }
+
     /// Takes a frame that was [`wanted`](Self::wanted). A frame that is not the one that was shown before answers
     /// nothing, and the report says so.
     pub fn take_again(&mut self, view: ViewId, frame: &Frame<'_>, preparer: &mut Preparer) {

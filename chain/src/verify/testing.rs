@@ -380,15 +380,22 @@ impl World {
 
     /// Judges all logs, after `more` has told the judge something else.
     pub(super) fn judge_with(self, more: impl FnOnce(&mut Judge)) -> Report {
-        self.judge_and(more).0
+        self.judge_and(more).report
     }
 
     /// Judges all logs and gives them back.
     pub(super) fn judge_keeping(self) -> (Report, Vec<Log>) {
-        self.judge_and(|_| ())
+        let Judged { report, logs, .. } = self.judge_and(|_| ());
+        (report, logs)
     }
 
-    fn judge_and(self, more: impl FnOnce(&mut Judge)) -> (Report, Vec<Log>) {
+    /// Judges all logs and says how many links inside batches were asked for.
+    pub(super) fn judge_counting(self) -> (Report, usize) {
+        let Judged { report, asked, .. } = self.judge_and(|_| ());
+        (report, asked)
+    }
+
+    fn judge_and(self, more: impl FnOnce(&mut Judge)) -> Judged {
         let mut judge = Judge::new(self.terms);
         let (mut keys, mut preparer) = (Keys::default(), Preparer::new().unwrap());
         let mut views = Vec::new();
@@ -402,11 +409,13 @@ impl World {
             views.push((view, log));
         }
         more(&mut judge);
+        let mut asked = 0;
         loop {
             let wanted = judge.wanted();
             if wanted.is_empty() {
                 break;
             }
+            asked += judge.asked();
             for (view, index) in wanted {
                 let (_, log) = views.iter().find(|(of, _)| *of == view).unwrap();
                 let frame = log.frames().find(|frame| frame.index == index).unwrap();
@@ -414,8 +423,16 @@ impl World {
             }
         }
         drop(views);
-        (judge.report(), self.logs)
+        Judged { report: judge.report(), logs: self.logs, asked }
     }
+}
+
+/// What came of judging a world.
+struct Judged {
+    report: Report,
+    logs: Vec<Log>,
+    /// Links inside batches that were asked for.
+    asked: usize,
 }
 
 impl Log {

@@ -93,12 +93,17 @@ fn suspects(case: &Case<'_>, branches: &[Branch]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
     use super::super::super::class::Class;
     use super::super::super::testing::{
-        Chain, Shop, Sidecar, World, assert_honest, assert_only, at, found, seq, stdout,
+        Chain, Sealed, Shop, Sidecar, World, assert_honest, assert_only, at, found, seq, stdout,
     };
-    use super::super::findings::TAMPERED;
-    use crate::id::Head;
+    use super::super::findings::{TAMPERED, UNJUDGED};
+    use crate::id::{Head, Seq};
+    use crate::stored::Codec;
 
     /// A second sidecar of the shop's pod, which both logs know.
     fn restart(shop: &mut Shop) -> Sidecar {
@@ -236,5 +241,145 @@ mod tests {
         let report = shop.world.judge();
         assert_eq!(found(&report), [(Class::Fork, TAMPERED.1)]);
         assert_eq!(report.findings[0].first_seq, Some(seq(19)));
+    }
+
+    /// A log that is given a chain of its own beside the shop's, of which nothing is in evidence yet.
+    fn proxy(shop: &mut Shop) -> Chain {
+        let chain = Chain::of(&shop.sidecar, "proxy", 0);
+        shop.world.logs.iter_mut().for_each(|log| log.genesis(&chain, &shop.sidecar, at(34)));
+        chain
+    }
+
+    #[test]
+    fn two_heartbeats_that_disagree_are_a_fork_though_no_batch_reaches_them() {
+        let mut shop = World::shop_before_signing();
+        let chain = proxy(&mut shop);
+        for (log, what) in [(0, b"one"), (1, b"two")] {
+            let head = Head { next_seq: seq(8), link: crate::digest::Digest::sha256(what) };
+            shop.world.logs[log].heartbeats(&[shop.sidecar.heartbeat(&[(chain.id, head)], at(35))], at(36));
+        }
+        shop.world.sign_all();
+        let report = shop.world.judge();
+        let text = assert_only(&report, Class::Fork, TAMPERED);
+        for part in ["record 7 of container proxy", "leaf 7 of log shop/c0-", "leaf 7 of log shop/c1-", "One sidecar"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_batch_whose_body_is_not_given_out_or_was_removed_hides_no_fork_under_it() {
+        for codec in [Codec::Withheld, Codec::Pruned] {
+            let mut shop = World::shop_before_signing();
+            let start = proxy(&mut shop);
+            let [mut one, mut other, mut over] = [start.clone(), start.clone(), start];
+            let batches =
+                [one.lines(&shop.sidecar, 10, at(35)), other.lines_saying("other", &shop.sidecar, 10, at(35))];
+            shop.world.logs[0].batches(&batches, at(36));
+            let index = shop.world.logs[0].batch(&over.lines(&shop.sidecar, 15, at(35)), at(36));
+            let entry = &mut shop.world.logs[0].entries[usize::try_from(index.get()).unwrap()];
+            (entry.codec, entry.body) = (codec, Vec::new());
+            shop.world.sign_all();
+            let report = shop.world.judge();
+            let fork = report.findings.iter().find(|finding| finding.class == Class::Fork).unwrap();
+            assert_eq!((fork.level, fork.first_seq), (TAMPERED.1, Some(seq(0))), "{}", fork.text);
+        }
+    }
+
+    #[test]
+    fn batches_without_bodies_that_overlap_are_not_taken_for_equal() {
+        let mut shop = World::shop_before_signing();
+        let mut one = proxy(&mut shop);
+        let mut other = one.clone();
+        let batches = [one.lines(&shop.sidecar, 10, at(35)), other.lines_saying("other", &shop.sidecar, 15, at(35))];
+        for batch in &batches {
+            let index = shop.world.logs[0].batch(batch, at(36));
+            let entry = &mut shop.world.logs[0].entries[usize::try_from(index.get()).unwrap()];
+            (entry.codec, entry.body) = (Codec::Withheld, Vec::new());
+        }
+        shop.world.sign_all();
+        assert!(found(&shop.world.judge()).contains(&(Class::Fork, UNJUDGED.1)));
+    }
+
+    /// So many records of a chain, each sealed alone, of which those from `differs` on say something else; and the heads
+    /// before each of them and after the last.
+    fn history(chain: &Chain, differs: u64, count: u64) -> (Vec<String>, Vec<Head>) {
+        let what = |n| if n < differs { "line".to_owned() } else { format!("line since {differs}") };
+        let lines: Vec<String> = (0..count).map(|n| format!("{} {n}", what(n))).collect();
+        let sidecar = Sidecar::of("cart-0", 1, at(1));
+        let mut chain = chain.clone();
+        let mut heads = vec![chain.head];
+        for line in &lines {
+            chain.seal(&sidecar, &[stdout(line, at(35))]);
+            heads.push(chain.head);
+        }
+        (lines, heads)
+    }
+
+    /// A batch of a history from one position up to another.
+    fn cut(chain: &Chain, (lines, heads): &(Vec<String>, Vec<Head>), from: usize, to: usize) -> Sealed {
+        let sidecar = Sidecar::of("cart-0", 1, at(1));
+        let records: Vec<_> = lines[from..to].iter().map(|line| stdout(line, at(35))).collect();
+        Chain { head: heads[from], ..chain.clone() }.seal(&sidecar, &records)
+    }
+
+    /// What is asked for of `batches` histories that differ as told, each cut as told; and where they are forked.
+    fn asked(batches: u64, of: fn(u64) -> (u64, usize, usize)) -> (usize, Option<u64>) {
+        let mut shop = World::shop_before_signing();
+        let chain = proxy(&mut shop);
+        for n in 0..batches {
+            let (differs, from, to) = of(n);
+            let batch = cut(&chain, &history(&chain, differs, to as u64), from, to);
+            shop.world.logs[0].batch(&batch, at(36));
+        }
+        shop.world.sign_all();
+        let (report, asked) = shop.world.judge_counting();
+        let fork = report.findings.iter().find(|finding| finding.class == Class::Fork).unwrap();
+        (asked, fork.first_seq.map(Seq::get))
+    }
+
+    #[test]
+    fn a_fork_into_many_versions_asks_a_few_links_of_each_batch() {
+        for batches in [20, 40, 80] {
+            let limit = usize::try_from(batches).unwrap() * 9;
+            // All begin and end together and differ from one record on; and each begins a record after the one before.
+            let (together, seq) = asked(batches, |n| (if n == 0 { 64 } else { 31 + n }, 0, 130));
+            assert!(seq == Some(32) && together <= limit, "{together} links for {batches} batches, from {seq:?}");
+            let (apart, seq) = asked(batches, |n| (n, usize::try_from(n).unwrap(), 100));
+            assert!(seq == Some(0) && apart <= limit, "{apart} links for {batches} batches, from {seq:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100))]
+
+        #[test]
+        fn a_fork_is_named_at_the_lowest_position_with_two_links(
+            differs in prop::collection::vec(0..40u64, 1..4),
+            cuts in prop::collection::vec((any::<prop::sample::Index>(), 0..40usize, 1..20usize), 1..14),
+            beats in prop::collection::vec((any::<prop::sample::Index>(), 1..40usize), 0..3),
+        ) {
+            let mut shop = World::shop_before_signing();
+            let chain = proxy(&mut shop);
+            let histories: Vec<_> = differs.iter().map(|differs| history(&chain, *differs, 40)).collect();
+            let mut links: Vec<BTreeSet<crate::digest::Digest>> = vec![BTreeSet::new(); 41];
+            for (number, (history, from, count)) in cuts.iter().enumerate() {
+                let (history, to) = (history.get(&histories), 40.min(from + count));
+                shop.world.logs[number % 2].batch(&cut(&chain, history, *from, to), at(36));
+                for (at, links) in links.iter_mut().enumerate().take(to + 1).skip(*from) {
+                    links.insert(history.1[at].link);
+                }
+            }
+            for (history, position) in &beats {
+                let head = history.get(&histories).1[*position];
+                links[*position].insert(head.link);
+                shop.world.logs[0].heartbeats(&[shop.sidecar.heartbeat(&[(chain.id, head)], at(37))], at(38));
+            }
+            shop.world.sign_all();
+            let report = shop.world.judge();
+            let fork = report.findings.iter().find(|finding| finding.class == Class::Fork);
+            let expected = links.iter().position(|links| links.len() > 1).map(|position| seq(position as u64 - 1));
+            prop_assert_eq!(fork.and_then(|fork| fork.first_seq), expected);
+            prop_assert!(fork.is_none_or(|fork| fork.level == TAMPERED.1));
+        }
     }
 }
