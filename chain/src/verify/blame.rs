@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use crate::batch::MAX_BATCH_RECORDS;
 use crate::digest::Digest;
 use crate::id::{LeafIndex, Seq, Time};
 use crate::leaf::Leaf;
@@ -74,6 +75,11 @@ impl Blame {
         let mut blame = Self { behind: behind(case), ..Self::default() };
         blame.find_lost(case);
         blame.judge_receipts(case);
+        blame.lost.values_mut().for_each(|lost| lost.sort_by_key(|lost| lost.first));
+        blame.excused.values_mut().for_each(|ranges| ranges.sort_unstable());
+        for receipts in blame.receipts.values_mut() {
+            receipts.sort_by_key(|receipt| case.facts.receipts[*receipt].first_seq);
+        }
         for chain in case.numbers().filter(|chain| case.in_scope(*chain)) {
             for missing in &case.of(chain).missing {
                 blame.lose(case, chain, *missing);
@@ -91,9 +97,18 @@ impl Blame {
         views.flatten().collect()
     }
 
-    /// The receipts of a chain, by number.
-    pub(super) fn receipts(&self, chain: ChainNo) -> &[usize] {
-        self.receipts.get(&chain).map_or(&[], Vec::as_slice)
+    /// The receipts of a chain, by number, that cover any of these positions.
+    pub(super) fn receipts<'a>(
+        &self,
+        case: &Case<'a>,
+        chain: ChainNo,
+        first: Seq,
+        next: Seq,
+    ) -> impl Iterator<Item = &'a ReceiptFact> {
+        let facts = case.facts;
+        let of = self.receipts.get(&chain).map_or(&[][..], Vec::as_slice);
+        let near = overlapping(of, |receipt| facts.receipts[*receipt].first_seq.get(), first.get(), next.get());
+        near.iter().map(|receipt| &facts.receipts[*receipt]).filter(move |receipt| receipt.next_seq > first)
     }
 
     fn find_lost(&mut self, case: &Case<'_>) {
@@ -155,18 +170,20 @@ impl Blame {
     /// Puts missing positions down to the first that fits.
     fn lose(&mut self, case: &Case<'_>, chain: ChainNo, missing: Missing) {
         let (first, next) = (missing.first.get(), missing.next.get());
-        let lost = self.lost.get(&chain).into_iter().flatten().copied();
+        let lost = self.lost.get(&chain).map_or(&[][..], Vec::as_slice);
+        let lost = overlapping(lost, |lost| lost.first.get(), first, next).iter().copied();
         // Two witnesses of one lost leaf are one loss.
         let named: BTreeMap<(u64, u64), LostBatch> = lost
             .map(|lost| ((lost.first.get().max(first), lost.next.get().min(next)), lost))
             .filter(|((from, to), _)| from < to)
             .collect();
-        let excused: Vec<(u64, u64)> = self.excused.get(&chain).into_iter().flatten().copied().collect();
+        let excused = self.excused.get(&chain).map_or(&[][..], Vec::as_slice);
+        let excused = overlapping(excused, |(first, _)| *first, first, next);
         let fate = self.fate(case, missing.shown_at);
         let mut losses: Vec<(u64, u64, Fate)> = (named.iter())
             .map(|((from, to), lost)| (*from, *to, Fate::Lost { views: vec![lost.view], index: Some(lost.index) }))
             .collect();
-        let told: Vec<(u64, u64)> = excused.into_iter().chain(named.into_keys()).collect();
+        let told: Vec<(u64, u64)> = excused.iter().copied().chain(named.into_keys()).collect();
         losses.extend(without(&told, first, next).into_iter().map(|(from, to)| (from, to, fate.clone())));
         losses.sort_by_key(|(from, to, _)| (*from, *to));
         for (from, to, fate) in losses {
@@ -209,6 +226,14 @@ fn behind(case: &Case<'_>) -> Option<Time> {
         views.iter().filter_map(|view| case.facts.view(*view).newest).max()
     });
     newest.min()
+}
+
+/// Of things by their first position, each no longer than a batch: those that may overlap `first..next`.
+fn overlapping<T>(sorted: &[T], begin: impl Fn(&T) -> u64, first: u64, next: u64) -> &[T] {
+    let from = first.saturating_sub(MAX_BATCH_RECORDS.into());
+    let from = sorted.partition_point(|thing| begin(thing) < from);
+    let to = sorted.partition_point(|thing| begin(thing) < next).max(from);
+    &sorted[from..to]
 }
 
 /// What is left of `first..next` without the ranges.

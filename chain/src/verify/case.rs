@@ -73,7 +73,7 @@ pub(super) struct Case<'a> {
     pub(super) rewrites: Vec<Vec<Rewrite>>,
     /// Filled for the report.
     pub(super) blame: Blame,
-    /// Chains by container: by the id that the container's first chain has.
+    /// Chains by container, by incarnation: under the id that the container's first chain has.
     containers: HashMap<ChainId, Vec<ChainNo>>,
 }
 
@@ -99,6 +99,9 @@ impl<'a> Case<'a> {
             if let Some(genesis) = case.genesis(chain) {
                 case.containers.entry(container(genesis)).or_default().push(chain);
             }
+        }
+        for chains in case.containers.values_mut() {
+            chains.sort_by_key(|chain| facts.of_chain(*chain).genesis.as_ref().map(|genesis| genesis.incarnation));
         }
         case.find_takeovers();
         case.join_all();
@@ -140,29 +143,31 @@ impl<'a> Case<'a> {
             (takeover.chain, self.facts.batches[takeover.batch].commitment.session, takeover.batch)
         });
         self.takeovers.dedup_by_key(|takeover| (takeover.chain, takeover.says.from.map(|(id, head)| (id, head.link))));
+        // Of several that name none, the latest incarnation closes what all of them do.
+        let mut latest: HashMap<ChainId, (u64, usize)> = HashMap::new();
         for (number, takeover) in self.takeovers.iter().enumerate() {
-            match (takeover.says.from, takeover.target) {
-                (Some(_), Some(target)) => self.closed_by.entry(target).or_default().push(number),
-                (Some(_), None) => {}
-                (None, _) => {
-                    for earlier in self.earlier(takeover.chain) {
-                        self.closed_by.entry(earlier).or_default().push(number);
-                    }
+            match (takeover.says.from, takeover.target, self.genesis(takeover.chain)) {
+                (Some(_), Some(target), _) => self.closed_by.entry(target).or_default().push(number),
+                (Some(_), None, _) | (None, _, None) => {}
+                (None, _, Some(genesis)) => {
+                    let latest = latest.entry(container(genesis)).or_default();
+                    *latest = (*latest).max((genesis.incarnation, number));
                 }
+            }
+        }
+        for (_, number) in latest.into_values() {
+            for earlier in self.earlier(self.takeovers[number].chain).to_vec() {
+                self.closed_by.entry(earlier).or_default().push(number);
             }
         }
     }
 
-    /// The chains of a container.
-    pub(super) fn chains_of(&self, genesis: &Genesis) -> &[ChainNo] {
-        self.containers.get(&container(genesis)).map_or(&[], Vec::as_slice)
-    }
-
     /// The earlier chains of a chain's container.
-    pub(super) fn earlier(&self, chain: ChainNo) -> Vec<ChainNo> {
-        let Some(genesis) = self.genesis(chain) else { return Vec::new() };
-        let is_earlier = |of: &Genesis| of.incarnation < genesis.incarnation;
-        self.chains_of(genesis).iter().copied().filter(|other| self.genesis(*other).is_some_and(is_earlier)).collect()
+    pub(super) fn earlier(&self, chain: ChainNo) -> &[ChainNo] {
+        let Some(genesis) = self.genesis(chain) else { return &[] };
+        let chains = self.containers.get(&container(genesis)).map_or(&[][..], Vec::as_slice);
+        let is_earlier = |of: &ChainNo| self.genesis(*of).is_some_and(|of| of.incarnation < genesis.incarnation);
+        &chains[..chains.partition_point(is_earlier)]
     }
 
     fn join_all(&mut self) {
@@ -296,7 +301,7 @@ impl Case<'_> {
             return format!("container {container} of pod {namespace}/{pod_name}{again}");
         }
         let rejected = self.of(chain).rejected.iter().map(|number| self.facts.batches[*number].session);
-        let takeover = self.takeovers.iter().filter(|takeover| takeover.target == Some(chain));
+        let takeover = self.closed_by.get(&chain).into_iter().flatten().map(|number| &self.takeovers[*number]);
         let successor = takeover.map(|takeover| self.facts.batches[takeover.batch].session);
         let mut sessions = self.speakers(chain).into_iter().chain(rejected).chain(successor);
         match sessions.find_map(|session| self.session(session)) {

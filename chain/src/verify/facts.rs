@@ -136,6 +136,8 @@ pub(super) struct View {
     pub(super) clock: ClockFacts,
     pub(super) sessions_at: HashMap<SessionNo, LeafIndex>,
     pub(super) chains_at: HashMap<ChainNo, LeafIndex>,
+    /// Numbers of its batches, in log order.
+    pub(super) batches: Vec<usize>,
     /// Session leaves whose attested pod is not their own.
     pub(super) foreign_sessions: HashMap<SessionNo, LeafIndex>,
     /// Heartbeats of sessions that this log did not introduce before.
@@ -359,6 +361,22 @@ impl Facts {
         self.of_chain(chain).heads.iter().map(|head| &self.heads[*head])
     }
 
+    /// The number of the batch at a place.
+    pub(super) fn batch_at(&self, place: Place) -> Option<usize> {
+        let batches = &self.view(place.view).batches;
+        let at = batches.binary_search_by_key(&place.index, |batch| self.batches[*batch].place.index).ok()?;
+        Some(batches[at])
+    }
+
+    /// The batches of a view in leaves from one index up to and with another.
+    pub(super) fn batches_among(&self, view: ViewId, from: u64, to: u64) -> impl Iterator<Item = &BatchFact> {
+        let batches = &self.view(view).batches;
+        let index = |batch: &usize| self.batches[*batch].place.index.get();
+        let from = batches.partition_point(|batch| index(batch) < from);
+        let to = batches.partition_point(|batch| index(batch) <= to).max(from);
+        batches[from..to].iter().map(|batch| &self.batches[*batch])
+    }
+
     pub(super) fn view(&self, view: ViewId) -> &View {
         &self.views[view.0]
     }
@@ -398,6 +416,7 @@ impl View {
             clock: ClockFacts::default(),
             sessions_at: HashMap::new(),
             chains_at: HashMap::new(),
+            batches: Vec::new(),
             foreign_sessions: HashMap::new(),
             unintroduced_beats: BTreeMap::new(),
             forged_beats: BTreeMap::new(),

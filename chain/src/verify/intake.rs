@@ -184,6 +184,7 @@ impl Judge {
             _ => Introduced::No,
         };
         let commitment = Box::new(commitment);
+        self.facts.views[place.view.0].batches.push(self.facts.batches.len());
         self.facts.batches.push(BatchFact {
             place,
             chain,

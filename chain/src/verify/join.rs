@@ -73,6 +73,8 @@ pub(super) struct Missing {
 pub(super) struct Joined {
     /// In the order of (`first_seq`, count, links).
     pub(super) edges: Vec<Edge>,
+    /// For each edge, how far it and those before it reach.
+    reached: Vec<Seq>,
     /// In order of position.
     pub(super) stated: Vec<Stated>,
     /// Numbers of batches that take no part and whose positions are accounted for by the finding on them.
@@ -98,6 +100,12 @@ impl Joined {
     /// The edge that ends last.
     pub(super) fn last(&self) -> Option<&Edge> {
         self.edges.iter().rev().max_by_key(|edge| edge.next)
+    }
+
+    /// Whether one batch covers all of these positions.
+    pub(super) fn holds(&self, first: Seq, next: Seq) -> bool {
+        let begun = self.edges.partition_point(|edge| edge.first <= first);
+        begun.checked_sub(1).is_some_and(|at| next <= self.reached[at])
     }
 
     /// What shows that everything before a position exists, if anything does.
@@ -169,6 +177,7 @@ impl Joined {
             stored += (next - first) * edge.batches.len() as u64;
             self.covered += next.saturating_sub(first.max(reached));
             reached = reached.max(next);
+            self.reached.push(Seq::new(reached));
         }
         self.repeated = stored - self.covered;
     }

@@ -88,7 +88,7 @@ impl TileFacts {
 impl View {
     /// The root of the `leaves` leaves from `start` on, as they were shown.
     fn subtree(&self, start: u64, leaves: u64) -> Option<Digest> {
-        let run = self.runs.iter().find(|run| run.start <= start && start + leaves <= run.end())?;
+        let run = self.runs.get(self.runs.partition_point(|run| run.start <= start).checked_sub(1)?)?;
         let from = usize::try_from(start - run.start).ok()?;
         let hashes = run.hashes.get(from..from + usize::try_from(leaves).ok()?)?;
         let mut tree = Tree::new();

@@ -3,6 +3,8 @@
 //! Each is told with as much as can still be made out: the pod, container and time of the batch that was damaged, or of
 //! those around it.
 
+use std::collections::HashMap;
+
 use crate::id::LeafIndex;
 
 use super::super::case::{Admission, Case};
@@ -20,6 +22,7 @@ const NOTED: (Axis, Level) = (Axis::Integrity, Level::Warn);
 /// A removed body (codec 255) and a redacted one (2, 3) are judged with the archive; until then the commitment stands,
 /// and what it stands for is unknown.
 pub(super) fn bad_body(case: &Case<'_>, out: &mut Findings) {
+    let notes = notes(case);
     for (number, batch) in case.facts.batches.iter().enumerate() {
         let is_true = case.standings[batch.place.view.0].is_true;
         // A damaged frame in a log whose leaves are not what it signed is told as its leaf.
@@ -30,7 +33,7 @@ pub(super) fn bad_body(case: &Case<'_>, out: &mut Findings) {
             Body::Damaged(why) | Body::Contradicts(why) => why,
             Body::Holds | Body::NotGiven | Body::Pruned | Body::Sparse => "its signature does not hold",
         };
-        let note = note(case, batch.place);
+        let note = notes.get(&batch.place).map(|note| format!("; {note}")).unwrap_or_default();
         let text = format!(
             "{} are damaged in storage: {why}{note} ({}). They cannot be read there any more; look for another copy, and \
              keep this one as evidence.",
@@ -48,7 +51,7 @@ pub(super) fn bad_body(case: &Case<'_>, out: &mut Findings) {
         }
         for flaw in shown(view).filter(|flaw| flaw.kind == FlawKind::Damaged && case.standings[number].is_true) {
             let place = Place { view: ViewId(number), index: flaw.index };
-            let batch = at(case, place);
+            let batch = case.facts.batch_at(place);
             // Told above with its body.
             if batch.is_some_and(|batch| case.admissions[batch] == Admission::BadBody) {
                 continue;
@@ -123,13 +126,11 @@ pub(super) fn bad_leaf(case: &Case<'_>, out: &mut Findings) {
             );
             out.add(Class::BadLeaf, TAMPERED, About::log(case, id), text);
         }
-        let is_forged = |batch: &&BatchFact| {
-            let no = case.standings[number].suspects(batch.place.index);
-            batch.place.view == id && no
+        let is_forged = |batch: &usize| {
+            case.admissions[*batch] == Admission::Forged
+                && case.standings[number].suspects(case.facts.batches[*batch].place.index)
         };
-        let forged = case.facts.batches.iter().zip(&case.admissions).filter(|(batch, _)| is_forged(batch));
-        is_told |=
-            forged.into_iter().any(|(_, admission)| *admission == Admission::Forged) && view.shown() == view.size();
+        is_told |= view.batches.iter().any(is_forged) && view.shown() == view.size();
         if !is_true && !case.standings[number].is_cut && !view.heads.is_empty() && !is_told {
             untrue(case, id, view, out);
         }
@@ -153,7 +154,7 @@ fn tell_flaw(case: &Case<'_>, place: Place, flaw: &Flaw, out: &mut Findings) {
         FlawKind::Lost => format!("leaf {index} of {log} is lost: nothing can be made of its bytes"),
         FlawKind::Undecodable => format!("leaf {index} of {log} cannot be read"),
         FlawKind::Order => format!("leaf {index} of {log} is there again or out of order"),
-        FlawKind::Damaged | FlawKind::Body => match at(case, place) {
+        FlawKind::Damaged | FlawKind::Body => match case.facts.batch_at(place) {
             Some(batch) => format!("leaf {index} of {log}, {}, was changed", records(case, &case.facts.batches[batch])),
             None => format!("leaf {index} of {log} was changed"),
         },
@@ -232,15 +233,12 @@ fn shown(view: &View) -> impl Iterator<Item = &Flaw> {
     view.flaws.iter().filter(|flaw| flaw.index.get() < view.size()).take(MAX_FLAWS)
 }
 
-fn at(case: &Case<'_>, place: Place) -> Option<usize> {
-    case.facts.batches.iter().position(|batch| batch.place == place)
-}
-
-/// What the reader said of the frame at a place.
-fn note(case: &Case<'_>, place: Place) -> String {
-    let flaws = &case.facts.view(place.view).flaws;
-    let flaw = flaws.iter().find(|flaw| flaw.index == place.index && flaw.kind == FlawKind::Damaged);
-    flaw.map(|flaw| format!("; {}", flaw.note)).unwrap_or_default()
+/// What readers said of damaged frames.
+fn notes<'a>(case: &Case<'a>) -> HashMap<Place, &'a str> {
+    let views = case.facts.views.iter().enumerate();
+    let flaws = views.flat_map(|(number, view)| view.flaws.iter().map(move |flaw| (ViewId(number), flaw)));
+    let damaged = flaws.filter(|(_, flaw)| flaw.kind == FlawKind::Damaged);
+    damaged.map(|(view, flaw)| (Place { view, index: flaw.index }, flaw.note.as_str())).collect()
 }
 
 /// "records 3 to 9 of container app of pod shop/cart, printed between … and …".
@@ -265,8 +263,7 @@ fn around(case: &Case<'_>, view: ViewId, from: u64, to: u64) -> String {
         (None, Some(to)) => format!(" The leaves around there were received before {to}"),
         (None, None) => return String::new(),
     };
-    let margin = |index: u64| index.saturating_add(8) >= from && index <= to.saturating_add(8);
-    let near = case.facts.batches.iter().filter(|batch| batch.place.view == view && margin(batch.place.index.get()));
+    let near = case.facts.batches_among(view, from.saturating_sub(8), to.saturating_add(8));
     let mut chains: Vec<ChainNo> = near.map(|batch| batch.chain).collect();
     chains.sort_unstable();
     chains.dedup();

@@ -105,8 +105,7 @@ fn evidence(case: &Case<'_>, loss: &Loss) -> String {
 
 /// Receipts that cover missing positions.
 fn receipts(case: &Case<'_>, loss: &Loss) -> String {
-    let of = case.blame.receipts(loss.chain).iter().map(|receipt| &case.facts.receipts[*receipt]);
-    let of = of.filter(|receipt| receipt.first_seq < loss.next && loss.first < receipt.next_seq).take(NAMED + 1);
+    let of = case.blame.receipts(case, loss.chain, loss.first, loss.next).take(NAMED + 1);
     let named = of.map(|receipt| {
         let origin = case.terms.policy.logs()[receipt.log].origin();
         format!("leaf {} of log {origin} at {}", receipt.index, Utc(receipt.received_at))

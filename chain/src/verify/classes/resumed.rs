@@ -275,4 +275,24 @@ mod tests {
         let report = shop.world.judge();
         assert_eq!(found(&report), [(Class::Resumed, TAMPERED.1)]);
     }
+
+    #[test]
+    fn each_chain_before_takeovers_that_name_none_is_closed_once() {
+        const CHAINS: usize = 40;
+        let mut world = World::new();
+        let sidecar = Sidecar::of("cart-0", 1, at(1));
+        world.logs[0].introduce(&sidecar, at(2));
+        for incarnation in 1..=CHAINS as u64 {
+            let mut chain = Chain::of(&sidecar, "app", incarnation);
+            world.logs[0].genesis(&chain, &sidecar, at(3));
+            let resumed = Control::Resumed { reason: ResumeReason::StateLost, from: None };
+            world.logs[0].batch(&chain.control(&sidecar, &resumed, at(4)), at(5));
+        }
+        world.sign_all();
+        let report = world.judge_with(|judge| {
+            let case = super::super::super::case::Case::new(&judge.terms, &judge.facts, &judge.links);
+            assert_eq!(case.closed_by.values().map(Vec::len).sum::<usize>(), CHAINS - 1);
+        });
+        assert_eq!(report.chains.iter().filter(|chain| chain.closed).count(), CHAINS - 1);
+    }
 }

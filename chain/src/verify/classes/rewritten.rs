@@ -4,6 +4,8 @@
 //! the leaves are those of the largest checkpoint; where they are not, `bad-leaf` tells that, and a smaller head can
 //! neither be confirmed nor refuted.
 
+use std::collections::BTreeSet;
+
 use crate::digest::Digest;
 
 use super::super::case::Case;
@@ -59,8 +61,8 @@ pub(super) fn rewritten(case: &Case<'_>, out: &mut Findings) {
 
 /// The pods whose output the log holds near where it was changed: those that last wrote before, and what follows.
 fn concerned(case: &Case<'_>, view: ViewId, size: u64) -> String {
-    let near = case.facts.batches.iter().filter(|batch| batch.place.view == view);
-    let mut chains: Vec<_> = near.rev().map(|batch| (batch.place.index.get() >= size, batch.chain)).collect();
+    let near: Vec<_> = case.facts.batches_among(view, 0, u64::MAX).collect();
+    let mut chains: Vec<_> = near.iter().rev().map(|batch| (batch.place.index.get() >= size, batch.chain)).collect();
     chains.sort_unstable();
     chains.dedup_by_key(|(_, chain)| *chain);
     if chains.is_empty() {
@@ -80,6 +82,7 @@ pub(in super::super) fn rewrites(case: &Case<'_>, view: ViewId) -> Vec<Rewrite> 
         is_smaller: false,
     });
     let mut rewrites: Vec<_> = own.collect();
+    let mut told: BTreeSet<(u64, &str)> = BTreeSet::new();
     let claims = &case.sources.claims[facts.log];
     let roots = Roots::at_sizes(facts, claims.iter().map(|claim| claim.size).filter(|size| *size <= facts.size()));
     let is_collector = case.facts.source_of(view).kind == SourceKind::Collector;
@@ -91,8 +94,7 @@ pub(in super::super) fn rewrites(case: &Case<'_>, view: ViewId) -> Vec<Rewrite> 
         } else {
             here(&facts.heads, *size, roots.at(*size).filter(|_| standing.is_true)).is_some_and(|here| here != *root)
         };
-        let is_told = rewrites.iter().any(|rewrite| rewrite.size == *size && rewrite.by == *by);
-        if contradicts && !is_told {
+        if contradicts && told.insert((*size, by)) {
             rewrites.push(Rewrite { size: *size, by: by.clone(), is_smaller });
         }
     }
@@ -101,7 +103,8 @@ pub(in super::super) fn rewrites(case: &Case<'_>, view: ViewId) -> Vec<Rewrite> 
 
 /// The root that a view stands for at a size: of its leaves if they are true, else what it signed.
 fn here(heads: &[Head], size: u64, root: Option<Digest>) -> Option<Digest> {
-    root.or_else(|| heads.iter().find(|head| head.size == size).map(|head| head.root))
+    let head = heads.get(heads.partition_point(|head| head.size < size)).filter(|head| head.size == size);
+    root.or_else(|| head.map(|head| head.root))
 }
 
 #[cfg(test)]

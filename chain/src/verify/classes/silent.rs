@@ -3,6 +3,8 @@
 //! What should be covered is the caller's list; without one nothing is silent. Where a source is missing, its chain may
 //! be there, and that is told with the source.
 
+use std::collections::BTreeMap;
+
 use crate::id::Time;
 
 use super::super::case::Case;
@@ -20,6 +22,12 @@ pub(super) fn silent(case: &Case<'_>, out: &mut Findings) {
     if case.sources.may_be_elsewhere() {
         return;
     }
+    let mut chains: BTreeMap<(&str, &str), Vec<ChainNo>> = BTreeMap::new();
+    for chain in case.numbers() {
+        if let Some(genesis) = case.genesis(chain) {
+            chains.entry((&genesis.pod_uid, &genesis.container)).or_default().push(chain);
+        }
+    }
     for expected in case.terms.expected.iter().filter(|expected| in_scope(case, expected)) {
         let Expected { namespace, pod, pod_uid, containers, running_since } = expected;
         let age = case.terms.now.since(*running_since);
@@ -29,12 +37,7 @@ pub(super) fn silent(case: &Case<'_>, out: &mut Findings) {
         let is_wanted =
             |container: &String| case.terms.scope.container.as_ref().is_none_or(|wanted| wanted == container);
         for container in containers.iter().filter(|container| is_wanted(container)) {
-            let chains: Vec<ChainNo> = (case.numbers())
-                .filter(|chain| {
-                    let genesis = case.genesis(*chain);
-                    genesis.is_some_and(|genesis| genesis.pod_uid == *pod_uid && genesis.container == *container)
-                })
-                .collect();
+            let chains = chains.get(&(pod_uid.as_str(), container.as_str())).map_or(&[][..], Vec::as_slice);
             let name = format!("container {container} of pod {namespace}/{pod}");
             let advice = "See whether the pod has its sidecar and the sidecar reaches the pool.";
             if chains.is_empty() {
@@ -45,7 +48,7 @@ pub(super) fn silent(case: &Case<'_>, out: &mut Findings) {
                     Age(age),
                 );
                 out.add(Class::Silent, MISSING, About::default(), text);
-            } else if let Some((chain, ended)) = all_closed(case, &chains)
+            } else if let Some((chain, ended)) = all_closed(case, chains)
                 && case.terms.now.since(ended) > QUIET
             {
                 let text = format!(

@@ -46,8 +46,9 @@ fn two_sessions(case: &Case<'_>, out: &mut Findings) {
         sessions.sort_unstable();
         for (at, (_, session)) in sessions.iter().enumerate() {
             let Some((beat, place)) = case.facts.of_session(*session).newest_beat else { continue };
-            let younger = sessions[at + 1..].iter().filter(|(time, _)| beat.since(*time) > OVERLAP);
-            let Some((time, other)) = younger.min() else { continue };
+            // Of the younger ones the first is the one that it could have outlived.
+            let next = sessions.get(at + 1).filter(|(time, _)| beat.since(*time) > OVERLAP);
+            let Some((time, other)) = next else { continue };
             let text = format!(
                 "{} was still speaking at {} (leaf {} of {}), although {} had been introduced for the same pod at {}. \
                  One of the two is an impostor; which one is undecided: someone may have got a token of that pod.",
@@ -64,15 +65,13 @@ fn two_sessions(case: &Case<'_>, out: &mut Findings) {
 }
 
 fn two_chains(case: &Case<'_>, out: &mut Findings) {
-    let mut successors: BTreeMap<ChainNo, Vec<(ChainNo, usize)>> = BTreeMap::new();
+    let mut successors: BTreeMap<ChainNo, BTreeMap<ChainNo, usize>> = BTreeMap::new();
     for takeover in &case.takeovers {
-        if let Some(target) = takeover.target.filter(|target| case.in_scope(*target)) {
-            let of = successors.entry(target).or_default();
-            if of.iter().all(|(chain, _)| *chain != takeover.chain) {
-                of.push((takeover.chain, takeover.batch));
-            }
+        if let Some(target) = takeover.target {
+            successors.entry(target).or_default().entry(takeover.chain).or_insert(takeover.batch);
         }
     }
+    successors.retain(|target, _| case.in_scope(*target));
     for (target, chains) in successors.into_iter().filter(|(_, chains)| chains.len() > 1) {
         let named = chains.iter().map(|(chain, batch)| format!("{} ({})", case.who(*chain), case.leaf(*batch)));
         let text = format!(

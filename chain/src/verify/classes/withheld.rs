@@ -30,8 +30,7 @@ pub(super) fn withheld(case: &Case<'_>, out: &mut Findings) {
             Some(_) => "shows another leaf there".to_owned(),
             None => format!("shows only {} leaves, some of them younger", facts.size()),
         };
-        let held = case.of(receipt.chain).edges.iter();
-        let is_held = held.into_iter().any(|edge| edge.first <= receipt.first_seq && receipt.next_seq <= edge.next);
+        let is_held = case.of(receipt.chain).holds(receipt.first_seq, receipt.next_seq);
         let rest = if is_held { "Another log has these records." } else { "No other log in the sources has them all." };
         let text = format!(
             "{} gave a receipt at {} for {} of {}, printed {}, at leaf {}, and now {shows}: it removed what it had promised to keep \
