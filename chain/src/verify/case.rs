@@ -12,7 +12,7 @@ use crate::session::Session;
 
 use super::blame::Blame;
 use super::classes::rewritten::{Rewrite, rewrites};
-use super::facts::{BatchFact, ChainNo, Facts, Introduced, SessionNo, View, ViewId};
+use super::facts::{BatchFact, ChainNo, Facts, SessionNo, View, ViewId};
 use super::fork::{Agreement, Comparison, Evidence, Questions, evidence};
 use super::join::{Joined, Stated, Stater};
 use super::judge::Links;
@@ -177,7 +177,8 @@ impl<'a> Case<'a> {
         }
         let mut stated: Vec<Vec<Stated>> = vec![Vec::new(); self.facts.chains.len()];
         for (number, head) in self.facts.heads.iter().enumerate() {
-            if head.next_seq > Seq::ZERO && self.speaks_for(head.session, head.chain) {
+            let counts = self.speaks_for(head.session, head.chain) && self.is_attested(head.session);
+            if head.next_seq > Seq::ZERO && counts {
                 let (next, link, received_at) = (head.next_seq, head.link, head.received_at);
                 let by = Stater::Heartbeat(number);
                 stated[head.chain.0 as usize].push(Stated { next, link, received_at, by });
@@ -242,6 +243,11 @@ impl<'a> Case<'a> {
     pub(super) fn speaks_for(&self, session: SessionNo, chain: ChainNo) -> bool {
         let Some(session) = self.session(session) else { return false };
         self.genesis(chain).is_none_or(|genesis| session.owns(genesis))
+    }
+
+    /// Whether a pod's own token introduced a session, as far as any log in evidence says.
+    pub(super) fn is_attested(&self, session: SessionNo) -> bool {
+        self.facts.of_session(session).is_attested()
     }
 
     /// Sessions that speak of a chain, by batches or heartbeats.
@@ -381,8 +387,7 @@ fn admission(facts: &Facts, batch: &BatchFact) -> Admission {
     if !session.owns(genesis) {
         return Admission::Foreign;
     }
-    let has_good_leaf = || sessions.leaves.iter().any(|leaf| !leaf.is_foreign);
-    if batch.introduced == Introduced::ByForeign && !has_good_leaf() {
+    if !sessions.is_attested() {
         return Admission::ByForeign;
     }
     if batch.body == Body::Holds { Admission::TakesPart } else { Admission::Unproven }

@@ -214,6 +214,13 @@ pub(super) struct SessionFacts {
     pub(super) clock: SessionClock,
 }
 
+impl SessionFacts {
+    /// Whether a leaf introduces it that attests no other pod than its own.
+    pub(super) fn is_attested(&self) -> bool {
+        self.leaves.iter().any(|leaf| !leaf.is_foreign)
+    }
+}
+
 /// Times of a session that cannot be: the first of each kind, where, and how many.
 #[derive(Debug, Default)]
 pub(super) struct SessionClock {

@@ -110,8 +110,10 @@ fn heartbeats(case: &Case<'_>, out: &mut Findings) {
 #[cfg(test)]
 mod tests {
     use super::super::super::class::Class;
-    use super::super::super::testing::{Chain, Sidecar, World, assert_only, at, found};
+    use super::super::super::testing::{Chain, Sidecar, World, assert_only, at, found, seq};
     use super::super::findings::INVENTED;
+    use crate::digest::Digest;
+    use crate::id::Head;
 
     /// The shop, not signed yet, and another pod's sidecar that both logs know.
     fn with_other() -> (super::super::super::testing::Shop, Sidecar) {
@@ -176,5 +178,45 @@ mod tests {
         let report = shop.world.judge();
         assert_eq!(found(&report), [(Class::Foreign, INVENTED.1)]);
         assert!(report.findings[0].text.contains("sidecar of pod shop/thief-0"));
+    }
+
+    /// A session that says it is of the shop's pod, which another pod's token introduced.
+    fn borrowed(shop: &mut super::super::super::testing::Shop) -> Sidecar {
+        let session = Sidecar::of("cart-0", 7, at(34));
+        let attested = Sidecar::of("thief-0", 8, at(1)).attested();
+        shop.world.logs[0].introduce_by(&session, &attested, at(34));
+        session
+    }
+
+    #[test]
+    fn a_heartbeat_of_a_session_that_another_pods_token_introduced_does_not_count() {
+        let mut shop = World::shop_before_signing();
+        let session = borrowed(&mut shop);
+        // It would show records to be missing, contradict one that is there, and keep the chain alive.
+        for position in [20, 90] {
+            let head = Head { next_seq: seq(position), link: Digest::sha256(b"other") };
+            shop.world.logs[0].heartbeats(&[session.heartbeat(&[(shop.chain.id, head)], at(35))], at(36));
+        }
+        // Nor is the pod's own session a twin of it.
+        shop.world.logs[1].heartbeats(&[shop.sidecar.heartbeat(&[], at(110))], at(110));
+        shop.world.sign_all();
+        let report = shop.world.judge();
+        assert_only(&report, Class::Foreign, INVENTED);
+        assert_eq!((report.counts.records, report.counts.pending), (41, 0));
+    }
+
+    #[test]
+    fn a_batch_that_a_log_without_its_session_holds_does_not_count_by_another_pods_token() {
+        let mut shop = World::shop_before_signing();
+        let session = borrowed(&mut shop);
+        let batch = Chain { head: shop.batches[4].commitment.head_before(), ..shop.chain.clone() };
+        let batch = { batch }.lines_saying("other", &session, 1, at(35));
+        shop.world.logs[1].batch(&batch, at(36));
+        shop.world.sign_all();
+        let report = shop.world.judge();
+        let mut classes = found(&report);
+        classes.sort_unstable();
+        assert_eq!(classes, [(Class::Foreign, INVENTED.1), (Class::Unintroduced, INVENTED.1)]);
+        assert_eq!(report.counts.records, 41);
     }
 }

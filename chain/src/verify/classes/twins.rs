@@ -30,7 +30,7 @@ pub(super) fn twins(case: &Case<'_>, out: &mut Findings) {
 /// collector's slow clock makes no twin.
 fn introduced(case: &Case<'_>, session: SessionNo) -> Option<Time> {
     let facts = case.facts.of_session(session);
-    let received = facts.leaves.iter().map(|leaf| leaf.received_at).max()?;
+    let received = facts.leaves.iter().filter(|leaf| !leaf.is_foreign).map(|leaf| leaf.received_at).max()?;
     Some(received.min(facts.session.as_ref()?.started_at))
 }
 

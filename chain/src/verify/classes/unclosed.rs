@@ -90,7 +90,10 @@ fn last_seen(case: &Case<'_>, chain: ChainNo) -> Option<(Time, Place)> {
         let batch = &case.facts.batches[number];
         (batch.commitment.last_time.min(batch.received_at), batch.place)
     });
-    let heads = case.facts.heads_of(chain).filter(|head| case.speaks_for(head.session, chain));
+    let heads = case
+        .facts
+        .heads_of(chain)
+        .filter(|head| case.speaks_for(head.session, chain) && case.is_attested(head.session));
     let heads = heads.map(|head| (head.newest, head.place));
     let introductions = case.facts.of_chain(chain).introductions.iter();
     let introduced = introductions.map(|introduction| (introduction.received_at, introduction.place));

@@ -27,7 +27,9 @@ pub(super) fn unintroduced(case: &Case<'_>, out: &mut Findings) {
         let first = batches.clone().map(|batch| batch.commitment.first_seq).min().unwrap_or_default();
         let next = batches.map(|batch| batch.commitment.next_seq()).max().unwrap_or_default();
         let counts = match case.admissions[numbers[0]] {
-            Admission::Unknown => "no other log does either, so it cannot be told whose they are and they do not count",
+            Admission::Unknown | Admission::ByForeign => {
+                "no other log does either, so it cannot be told whose they are and they do not count"
+            }
             _ => "another log does, so they are checked and count",
         };
         let text = format!(
