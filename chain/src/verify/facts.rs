@@ -133,6 +133,8 @@ pub(super) struct View {
     /// The newest time of a leaf that is not in the future.
     pub(super) newest: Option<Time>,
     pub(super) latest_received: Option<Time>,
+    /// The time of the last leaf that states one that is not in the future.
+    pub(super) last_received: Option<Time>,
     pub(super) clock: ClockFacts,
     pub(super) sessions_at: HashMap<SessionNo, LeafIndex>,
     pub(super) chains_at: HashMap<ChainNo, LeafIndex>,
@@ -180,6 +182,8 @@ pub(super) struct ClockFacts {
     pub(super) future: Option<(LeafIndex, Time, u64)>,
     /// A fall of `received_at`: from, to.
     pub(super) falls: Option<(LeafIndex, Time, Time, u64)>,
+    /// Whether `received_at` ever fell, however long ago.
+    pub(super) fell: bool,
 }
 
 /// What tiles and bundles showed.
@@ -420,6 +424,7 @@ impl View {
             successor_of: Vec::new(),
             newest: None,
             latest_received: None,
+            last_received: None,
             clock: ClockFacts::default(),
             sessions_at: HashMap::new(),
             chains_at: HashMap::new(),

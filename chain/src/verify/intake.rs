@@ -109,10 +109,14 @@ impl Judge {
         }
         view.newest = view.newest.max(Some(time));
         let latest = view.latest_received.unwrap_or(time);
-        if latest.since(time) > FUTURE && is_recent {
-            view.clock.falls.get_or_insert((place.index, latest, time, 0)).3 += 1;
+        if latest.since(time) > FUTURE {
+            view.clock.fell = true;
+            if is_recent {
+                view.clock.falls.get_or_insert((place.index, latest, time, 0)).3 += 1;
+            }
         }
         view.latest_received = Some(latest.max(time));
+        view.last_received = Some(time);
     }
 
     fn take_session(

@@ -10,7 +10,7 @@ use crate::statement::Statement;
 
 use super::super::case::Case;
 use super::super::class::Class;
-use super::super::facts::{ChainNo, SessionNo};
+use super::super::facts::{ChainNo, SessionLeaf, SessionNo};
 use super::super::limits::{NAMED, OVERLAP};
 use super::super::text::{Utc, list};
 use super::findings::{About, Findings, INVENTED};
@@ -19,6 +19,7 @@ use super::findings::{About, Findings, INVENTED};
 /// of signed time and `received_at`, for both); or two chains resume one chain; or a leaf 1 received over 60 s after
 /// statement 11 for its pod: authenticity fail, undecided, all named.
 ///
+/// A log whose `received_at` fell by over 60 s dates nothing here: what is left is what was signed.
 /// "Another" is one that was introduced later: every restart of a sidecar goes on after the session before it was.
 pub(super) fn twins(case: &Case<'_>, out: &mut Findings) {
     two_sessions(case, out);
@@ -30,8 +31,15 @@ pub(super) fn twins(case: &Case<'_>, out: &mut Findings) {
 /// collector's slow clock makes no twin.
 fn introduced(case: &Case<'_>, session: SessionNo) -> Option<Time> {
     let facts = case.facts.of_session(session);
-    let received = facts.leaves.iter().filter(|leaf| !leaf.is_foreign).map(|leaf| leaf.received_at).max()?;
-    Some(received.min(facts.session.as_ref()?.started_at))
+    let started = facts.session.as_ref().filter(|_| facts.is_attested())?.started_at;
+    let leaves = facts.leaves.iter().filter(|leaf| !leaf.is_foreign && has_clock(case, leaf));
+    Some(leaves.map(|leaf| leaf.received_at).max().map_or(started, |received| received.min(started)))
+}
+
+/// Whether the time of a leaf accuses anyone: the clock of a log that went back was wrong before or after, and nothing
+/// tells when it was right.
+fn has_clock(case: &Case<'_>, leaf: &SessionLeaf) -> bool {
+    !case.facts.view(leaf.place.view).clock.fell
 }
 
 fn two_sessions(case: &Case<'_>, out: &mut Findings) {
@@ -95,7 +103,7 @@ fn after_the_end(case: &Case<'_>, out: &mut Findings) {
     for (number, facts) in (0..).zip(&case.facts.sessions) {
         let Some(session) = facts.session.as_deref().filter(|session| case.pod_in_scope(session)) else { continue };
         let Some(end) = ends.get(session.pod_uid.as_str()) else { continue };
-        let late = facts.leaves.iter().find(|leaf| leaf.received_at.since(*end) > OVERLAP);
+        let late = facts.leaves.iter().find(|leaf| has_clock(case, leaf) && leaf.received_at.since(*end) > OVERLAP);
         if let Some(leaf) = late {
             let text = format!(
                 "{} was introduced at {} (leaf {} of {}), although that pod had ended at {}. Someone may have kept a \
@@ -175,5 +183,25 @@ mod tests {
             let report = shop.world.judge();
             assert_eq!(found(&report), if is_twin { vec![(Class::Twins, INVENTED.1)] } else { vec![] });
         }
+    }
+
+    #[test]
+    fn a_collector_whose_clock_was_set_back_makes_no_twins() {
+        let mut shop = World::shop_before_signing();
+        let authority = NoteSigner::new("operator".parse().unwrap(), &[9; 32]);
+        shop.world.terms.authorities.push(authority.verifier_key().clone());
+        // Log 1 knows another pod's session that began while its clock was ahead; then it is an hour behind.
+        let other = Sidecar::of("cart-1", 3, at(3000));
+        shop.world.logs[1].introduce(&other, at(6600));
+        let (pod_uid, reason) = (other.session.pod_uid.clone(), EndReason::Deleted);
+        shop.world.logs[0].authority(&authority, Statement::Ended { pod_uid, reason, at: at(3001) }, at(3002));
+        let again = Sidecar::of("cart-0", 2, at(3640));
+        shop.world.logs[1].introduce(&again, at(34));
+        shop.world.logs[0].heartbeats(&[shop.sidecar.heartbeat(&[], at(3600))], at(3601));
+        shop.world.sign_all();
+        shop.world.terms.now = at(6700);
+        let report = shop.world.judge();
+        assert!(found(&report).iter().all(|(class, _)| *class != Class::Twins), "{:#?}", report.findings);
+        assert!(found(&report).iter().any(|(class, _)| *class == Class::Clock), "{:#?}", report.findings);
     }
 }

@@ -148,4 +148,28 @@ mod tests {
         assert_only(&report, Class::Withheld, super::super::findings::UNJUDGED);
         assert_eq!(report.exit, 4);
     }
+
+    #[test]
+    fn a_log_whose_clock_was_set_back_withholds_nothing_that_it_has_not_signed_yet() {
+        for (last, is_convicted) in [(72, false), (73, true)] {
+            let (mut shop, mut kept) = with_receipt();
+            let log = &mut shop.world.logs[1];
+            kept.receipt = crate::receipt::Receipt::sign(
+                log.signer.private_key(),
+                kept.receipt.log,
+                LeafIndex::new(9),
+                kept.receipt.leaf_hash,
+                kept.receipt.received_at,
+            );
+            log.entries.truncate(3);
+            // An hour ahead, and set right.
+            log.start(at(3600));
+            log.start(at(last));
+            shop.world.terms.receipts.push(("kept".into(), kept));
+            shop.world.sign_all();
+            shop.world.terms.now = at(3700);
+            let report = shop.world.judge();
+            assert_eq!(found(&report).contains(&(Class::Withheld, TAMPERED.1)), is_convicted, "{:#?}", report.findings);
+        }
+    }
 }
