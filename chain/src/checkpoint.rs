@@ -44,8 +44,13 @@ impl Origin {
 
     /// Whether the origin is one that [`Origin::of_key`] gives for this key.
     pub fn is_of_key(&self, key: &PublicKey) -> bool {
+        self.prefix(key).is_some()
+    }
+
+    /// What [`Origin::of_key`] made the origin of, with this key: the collector's name, which a log of a new key keeps.
+    pub fn prefix(&self, key: &PublicKey) -> Option<&str> {
         let prefix = self.as_str().strip_suffix(&fingerprint(key)).and_then(|rest| rest.strip_suffix('-'));
-        prefix.is_some_and(|prefix| !prefix.is_empty())
+        prefix.filter(|prefix| !prefix.is_empty())
     }
 
     /// The text.

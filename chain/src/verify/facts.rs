@@ -129,7 +129,7 @@ pub(super) struct View {
     /// First leaf and number of leaves after each seal.
     pub(super) after_sealed: Vec<(LeafIndex, u64)>,
     /// What this log says it continues.
-    pub(super) successor_of: Vec<(LeafIndex, String, u64, Digest)>,
+    pub(super) continues: Vec<Continues>,
     /// The newest time of a leaf that is not in the future.
     pub(super) newest: Option<Time>,
     pub(super) latest_received: Option<Time>,
@@ -148,6 +148,16 @@ pub(super) struct View {
     pub(super) forged_beats: BTreeMap<SessionNo, LeafIndex>,
     /// Liveness bodies that were not given out.
     pub(super) liveness_not_given: u64,
+}
+
+/// A statement 3.
+#[derive(Debug)]
+pub(super) struct Continues {
+    pub(super) index: LeafIndex,
+    pub(super) time: Time,
+    pub(super) origin: String,
+    pub(super) size: u64,
+    pub(super) root: Digest,
 }
 
 /// Something wrong with a frame as such.
@@ -421,7 +431,7 @@ impl View {
             bad_authority: Vec::new(),
             sealed: None,
             after_sealed: Vec::new(),
-            successor_of: Vec::new(),
+            continues: Vec::new(),
             newest: None,
             latest_received: None,
             last_received: None,

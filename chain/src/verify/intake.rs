@@ -14,8 +14,8 @@ use crate::session::Session;
 use crate::statement::{SignedStatement, Statement};
 
 use super::facts::{
-    BatchFact, Flaw, FlawKind, HeadFact, Introduced, Introduction, Place, ReceiptFact, Run, SessionLeaf, TokenFacts,
-    View, ViewId,
+    BatchFact, Continues, Flaw, FlawKind, HeadFact, Introduced, Introduction, Place, ReceiptFact, Run, SessionLeaf,
+    TokenFacts, View, ViewId,
 };
 use super::judge::{Judge, number_of};
 use super::limits::{APART, FUTURE};
@@ -204,12 +204,12 @@ impl Judge {
         });
     }
 
-    fn take_statement(&mut self, place: Place, statement: Statement, _time: Time) {
+    fn take_statement(&mut self, place: Place, statement: Statement, time: Time) {
         let view = &mut self.facts.views[place.view.0];
         match statement {
             Statement::Sealed { .. } => view.sealed = Some(place.index),
             Statement::SuccessorOf { origin, size, root } => {
-                view.successor_of.push((place.index, origin, size, root));
+                view.continues.push(Continues { index: place.index, time, origin, size, root });
             }
             Statement::Unknown { .. } => view.unknown_statements += 1,
             // Told for people, or judged with the archive; 8, 9, 11, 12 and 13 do not count from a log.

@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Digest;
-use crate::id::LeafIndex;
+use crate::id::{LeafIndex, Time};
 
 use super::case::Case;
-use super::facts::{Head, ViewId};
+use super::facts::{Continues, Head, ViewId};
 use super::judge::{Opened, number_of, open};
 use super::terms::{KnownBy, SourceKind};
 
@@ -34,15 +34,18 @@ pub(super) struct AbsentLog {
     pub(super) named_by: String,
 }
 
-/// A log that is continued by another.
+/// A log that says that it continues another, and what it says of it.
 #[derive(Debug)]
 pub(super) struct Successor {
     /// Where it is said.
     pub(super) view: ViewId,
     pub(super) index: LeafIndex,
-    /// The number of the log that is continued.
-    pub(super) log: usize,
     pub(super) size: u64,
+    pub(super) root: Digest,
+    /// Whether its word counts: the policy knows both as logs of one collector, and it began after the other's newest
+    /// leaf. What any other log says is that log's word alone: it neither excuses the one that it names, nor shows that
+    /// it is short.
+    pub(super) counts: bool,
 }
 
 /// The logs and what is said of them.
@@ -55,7 +58,8 @@ pub(super) struct Sources {
     /// Checkpoints that were given and do not hold: label, why.
     pub(super) bad_known: Vec<(String, String)>,
     pub(super) absent: Vec<AbsentLog>,
-    pub(super) successors: Vec<Successor>,
+    /// By the number of the log that is continued.
+    pub(super) successors: Vec<Vec<Successor>>,
     /// Logs, by number, of which less is in the sources than is known to exist: that size, and who knows it.
     pub(super) short: BTreeMap<usize, (u64, String)>,
     /// Whether something that was named could not be read.
@@ -68,6 +72,7 @@ impl Sources {
         let count = case.terms.policy.logs().len();
         let mut sources = Self { views: vec![Vec::new(); count], ..Self::default() };
         sources.claims.resize_with(count, Vec::new);
+        sources.successors.resize_with(count, Vec::new);
         for (number, view) in case.facts.views.iter().enumerate() {
             sources.views[view.log].push(ViewId(number));
         }
@@ -89,9 +94,9 @@ impl Sources {
         self.is_blind || !self.absent.is_empty() || !self.short.is_empty()
     }
 
-    /// Whether another log says that it continues this one.
+    /// Whether another log of the same collector continues this one.
     pub(super) fn is_continued(&self, log: usize) -> bool {
-        self.successors.iter().any(|successor| successor.log == log)
+        self.successors[log].iter().any(|successor| successor.counts)
     }
 
     fn add_known(&mut self, case: &Case<'_>) {
@@ -117,16 +122,21 @@ impl Sources {
     }
 
     fn add_continued(&mut self, case: &Case<'_>) {
+        let logs = case.terms.policy.logs();
+        let collector = |log: usize| logs[log].origin().prefix(logs[log].key().public_key());
+        let newest = |views: &Vec<ViewId>| views.iter().filter_map(|view| case.facts.view(*view).newest).max();
+        let newest: Vec<Option<Time>> = self.views.iter().map(newest).collect();
         for (number, view) in case.facts.views.iter().enumerate() {
-            for (index, origin, size, root) in &view.successor_of {
-                let by = format!("log {}, which continues it", view.origin);
+            for Continues { index, time, origin, size, root } in &view.continues {
                 let Some(log) = number_of(&case.terms.policy, origin) else {
-                    self.absent.push(AbsentLog { origin: origin.clone(), named_by: by });
+                    let named_by = continued_by(case, ViewId(number));
+                    self.absent.push(AbsentLog { origin: origin.clone(), named_by });
                     continue;
                 };
-                let (is_cosigned, is_older) = (false, false);
-                self.claims[log].push(Claim { size: *size, root: *root, by, is_cosigned, is_older });
-                self.successors.push(Successor { view: ViewId(number), index: *index, log, size: *size });
+                let is_same = log != view.log && collector(log).is_some() && collector(log) == collector(view.log);
+                let counts = is_same && newest[log].is_none_or(|newest| *time > newest);
+                let (view, index, size, root) = (ViewId(number), *index, *size, *root);
+                self.successors[log].push(Successor { view, index, size, root, counts });
             }
         }
     }
@@ -184,12 +194,19 @@ impl Sources {
         for (log, views) in self.views.iter().enumerate().filter(|(_, views)| !views.is_empty()) {
             let size = views.iter().map(|view| case.facts.view(*view).size()).max().unwrap_or(0);
             let is_copy = |view: &ViewId| case.facts.source_of(*view).kind == SourceKind::Copy;
-            let largest = self.claims[log].iter().max_by_key(|claim| claim.size);
-            if let Some(claim) = largest.filter(|claim| claim.size > size)
-                && (views.iter().all(is_copy) || !claim.is_older)
+            let claimed = self.claims[log].iter().map(|claim| (claim.size, claim.is_older, claim.by.clone()));
+            let said = self.successors[log].iter().filter(|successor| successor.counts);
+            let said = said.map(|successor| (successor.size, false, continued_by(case, successor.view)));
+            let largest = claimed.chain(said).max_by_key(|(size, _, _)| *size);
+            if let Some((largest, is_older, by)) = largest.filter(|(largest, _, _)| *largest > size)
+                && (views.iter().all(is_copy) || !is_older)
             {
-                self.short.insert(log, (claim.size, claim.by.clone()));
+                self.short.insert(log, (largest, by));
             }
         }
     }
+}
+
+fn continued_by(case: &Case<'_>, successor: ViewId) -> String {
+    format!("log {}, which continues it", case.origin(successor))
 }

@@ -5,51 +5,95 @@
 
 use super::super::case::Case;
 use super::super::class::Class;
-use super::super::facts::Place;
+use super::super::facts::{Place, View};
+use super::super::limits::NAMED;
+use super::super::settle::Roots;
+use super::super::sources::Successor;
+use super::super::text::list;
 use super::absent::elsewhere;
 use super::findings::{About, Findings, MISSING, TAMPERED};
+use super::rewritten::here;
 
 /// A log that was not sealed is continued by another origin: completeness fail until its leaves up to the largest
 /// checkpoint known are in the sources; integrity fail, that collector, if statement 3 names less than a witness
 /// cosigned.
+///
+/// A statement 3 is its own log's word. It counts for the log that it names if the policy knows both as logs of one
+/// collector. Where that log shows fewer leaves and it does not count, or where that log signed another root, the
+/// finding names the log that said it: completeness fail, or integrity fail and undecided which of the two is wrong.
 pub(super) fn abandoned(case: &Case<'_>, out: &mut Findings) {
-    for successor in &case.sources.successors {
-        let log = case.terms.policy.logs()[successor.log].origin().as_str();
-        let by = case.log(successor.view);
-        let views = &case.sources.views[successor.log];
-        let about = About::leaf(case, Place { view: successor.view, index: successor.index });
+    let continued = case.sources.successors.iter().enumerate().filter(|(_, successors)| !successors.is_empty());
+    for (number, successors) in continued {
+        let log = case.terms.policy.logs()[number].origin().as_str();
+        let views: Vec<&View> = case.sources.views[number].iter().map(|view| case.facts.view(*view)).collect();
+        let shown = views.iter().map(|view| view.size()).max();
         // That it is short shows that a seal in it was not its end.
-        if let Some((size, whose)) = case.sources.short.get(&successor.log) {
-            let shown = views.iter().map(|view| case.facts.view(*view).size()).max().unwrap_or(0);
+        if let Some((size, whose)) = case.sources.short.get(&number).filter(|_| case.sources.is_continued(number)) {
+            let by = successors.iter().filter(|successor| successor.counts).map(|successor| case.log(successor.view));
             let text = format!(
-                "log {log} went on after what is shown of it and is continued by {by}; it had {size} leaves ({whose}), and \
-                 the sources show {shown}.{} Add a copy of its volume, or its archive.",
+                "log {log} went on after what is shown of it and is continued by {}; it had {size} leaves ({whose}), and \
+                 the sources show {}.{} Add a copy of its volume, or its archive.",
+                list(by, NAMED),
+                shown.unwrap_or(0),
                 elsewhere(case),
             );
             out.add(Class::Abandoned, MISSING, About::origin(log), text);
         }
-        let cosigned = case.sources.claims[successor.log].iter().filter(|claim| claim.is_cosigned);
-        let cosigned = cosigned.chain([]).max_by_key(|claim| claim.size);
-        let of_views = views.iter().flat_map(|view| &case.facts.view(*view).heads);
-        let in_views = of_views.filter(|head| !head.witnesses.is_empty()).map(|head| head.size).max();
-        let largest = cosigned.map(|claim| claim.size).max(in_views).unwrap_or(0);
-        if largest > successor.size {
-            let text = format!(
-                "{by} continues log {log} and says that it had {} leaves (leaf {}), though a witness cosigned {largest}: \
-                 that collector gives up leaves that were there. Trust the witness, and look for the old volume.",
-                successor.size, successor.index,
-            );
-            out.add(Class::Abandoned, TAMPERED, about, text);
+        let cosigned = case.sources.claims[number].iter().filter(|claim| claim.is_cosigned).map(|claim| claim.size);
+        let in_views = views.iter().flat_map(|view| &view.heads).filter(|head| !head.witnesses.is_empty());
+        let cosigned = cosigned.chain(in_views.map(|head| head.size)).max().unwrap_or(0);
+        let differ = contradicted(case, number);
+        for (successor, differs) in successors.iter().zip(differ) {
+            let Successor { view, index, size, counts, .. } = *successor;
+            let (by, about) = (case.log(view), About::leaf(case, Place { view, index }));
+            if cosigned > size {
+                let text = format!(
+                    "{by} continues log {log} and says that it had {size} leaves (leaf {index}), though a witness cosigned \
+                     {cosigned}: that collector gives up leaves that were there. Trust the witness, and look for the old \
+                     volume.",
+                );
+                out.add(Class::Abandoned, TAMPERED, about, text);
+            } else if differs {
+                let text = format!(
+                    "{by} says that it continues log {log} and that it had another root for {size} leaves than it signed \
+                     (leaf {index}). Which of the two collectors is wrong is undecided. Compare with what others hold of \
+                     log {log}, and keep both as evidence.",
+                );
+                out.add(Class::Abandoned, TAMPERED, about, text);
+            } else if let Some(shown) = shown.filter(|shown| size > *shown && !counts) {
+                let text = format!(
+                    "{by} says that it continues log {log} and that it had {size} leaves (leaf {index}); the sources show \
+                     {shown}, and nothing that log {log} signed shows more. Add a newer copy of it, or look into the \
+                     collector that says so.",
+                );
+                out.add(Class::Abandoned, MISSING, about, text);
+            }
         }
     }
 }
 
+/// For each log that says it continues this one: whether the root that it names is another than this one signed.
+fn contradicted(case: &Case<'_>, log: usize) -> Vec<bool> {
+    let successors = &case.sources.successors[log];
+    let mut differ = vec![false; successors.len()];
+    for view in &case.sources.views[log] {
+        let (facts, is_true) = (case.facts.view(*view), case.standings[view.0].is_true);
+        let roots = Roots::at_sizes(facts, successors.iter().map(|s| s.size).filter(|size| *size <= facts.size()));
+        for (differs, Successor { size, root, .. }) in differ.iter_mut().zip(successors) {
+            let root_here = here(&facts.heads, *size, roots.at(*size).filter(|_| is_true));
+            *differs |= root_here.is_some_and(|here| here != *root);
+        }
+    }
+    differ
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::super::class::Class;
-    use super::super::super::testing::{Log, World, assert_honest, assert_only, at};
+    use super::super::super::class::{Axis, Class, Level};
+    use super::super::super::testing::{Log, World, assert_honest, assert_only, at, found};
     use super::super::findings::{MISSING, TAMPERED};
     use crate::cosignature::Cosigner;
+    use crate::digest::Digest;
     use crate::policy::Policy;
     use crate::statement::Statement;
 
@@ -73,6 +117,59 @@ mod tests {
         let mut world = continued(6);
         world.sign_all();
         assert_honest(&world.judge());
+    }
+
+    #[test]
+    fn a_log_that_another_of_the_same_collector_continues_is_not_stale() {
+        let mut world = continued(6);
+        world.logs[1].sign();
+        world.logs[0].seal(at(60));
+        world.logs[2].seal(at(60));
+        world.terms.now = at(3600);
+        assert_honest(&world.judge());
+    }
+
+    /// The shop, where log 0 says that it continues log 1, another collector's.
+    fn claimed(size: u64, root: impl FnOnce(&Log) -> Digest) -> World {
+        let mut world = World::shop_before_signing().world;
+        let (origin, root) = (world.logs[1].origin().to_string(), root(&world.logs[1]));
+        world.logs[0].say(Statement::SuccessorOf { origin, size, root }, at(50));
+        world.logs[0].seal(at(60));
+        world.logs[1].sign();
+        world.terms.now = at(3600);
+        world
+    }
+
+    #[test]
+    fn what_a_log_says_of_another_collectors_log_excuses_it_from_nothing() {
+        let world = claimed(6, |log| log.checkpoint().root());
+        let text = assert_only(&world.judge(), Class::Stale, (Axis::Freshness, Level::Warn));
+        assert!(text.contains("log shop/c1-"), "{text}");
+    }
+
+    #[test]
+    fn what_a_log_says_of_another_collectors_log_convicts_only_itself() {
+        for (size, weight) in [(6, TAMPERED), (1000, MISSING)] {
+            let report = claimed(size, |_| Digest::sha256(b"a lie")).judge();
+            let [said, stale] = report.findings.as_slice() else { panic!("{:#?}", report.findings) };
+            assert_eq!((said.class, said.axis, said.level), (Class::Abandoned, weight.0, weight.1), "{}", said.text);
+            assert!(said.log.as_ref().unwrap().starts_with("shop/c0-"), "{}", said.text);
+            // Nor does it make a hole of what log 1 could have held.
+            assert_eq!((stale.class, stale.level), (Class::Stale, Level::Warn), "{}", stale.text);
+        }
+    }
+
+    #[test]
+    fn two_logs_of_a_collector_that_continue_each_other_are_both_stale() {
+        let mut world = continued(6);
+        let (origin, root) = (world.logs[2].origin().to_string(), world.logs[2].checkpoint().root());
+        let size = world.logs[2].entries.len() as u64;
+        world.logs[1].say(Statement::SuccessorOf { origin, size, root }, at(50));
+        world.logs[0].seal(at(60));
+        world.logs[1].sign();
+        world.logs[2].sign();
+        world.terms.now = at(3600);
+        assert_eq!(found(&world.judge()), [(Class::Stale, Level::Warn); 2]);
     }
 
     #[test]

@@ -29,7 +29,8 @@ pub(in super::super) struct Rewrite {
 
 /// A checkpoint inconsistent with one that is known, or, for a log read from its collector, smaller than one known
 /// before it was fetched (of a copy or an archive the rest is then as absent): seen earlier (`--checkpoint`,
-/// `--state`), or held by a witness, a statement 3, an archive: integrity fail, that log.
+/// `--state`), or held by a witness, an archive: integrity fail, that log. (What a statement 3 says of another log is
+/// only its own log's word: `abandoned`.)
 pub(super) fn rewritten(case: &Case<'_>, out: &mut Findings) {
     for (number, rewrites) in case.rewrites.iter().enumerate().filter(|(_, rewrites)| !rewrites.is_empty()) {
         let view = ViewId(number);
@@ -102,7 +103,7 @@ pub(in super::super) fn rewrites(case: &Case<'_>, view: ViewId) -> Vec<Rewrite> 
 }
 
 /// The root that a view stands for at a size: of its leaves if they are true, else what it signed.
-fn here(heads: &[Head], size: u64, root: Option<Digest>) -> Option<Digest> {
+pub(super) fn here(heads: &[Head], size: u64, root: Option<Digest>) -> Option<Digest> {
     let head = heads.get(heads.partition_point(|head| head.size < size)).filter(|head| head.size == size);
     root.or_else(|| head.map(|head| head.root))
 }
