@@ -87,6 +87,8 @@ pub(super) struct Head {
     pub(super) root: Digest,
     /// Names of the policy's witnesses that cosigned it.
     pub(super) witnesses: Vec<String>,
+    /// When the last of them did.
+    pub(super) cosigned_at: Option<Time>,
     /// Whether they are enough.
     pub(super) is_met: bool,
 }

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::checkpoint::{Checkpoint, Origin};
 use crate::digest::Digest;
-use crate::id::{LeafIndex, Seq};
+use crate::id::{LeafIndex, Seq, Time};
 use crate::merkle::leaf_hash;
 use crate::note::{Note, VerifyNoteError};
 use crate::policy::{CheckPolicyError, Policy};
@@ -215,8 +215,11 @@ pub(super) fn open(policy: &Policy, bytes: &[u8]) -> Opened {
         Ok(standing) => {
             let log = number_of(policy, standing.log().origin().as_str()).expect("a standing's log is the policy's");
             let witnesses = standing.witnesses().iter().map(|(witness, _)| witness.name().to_owned()).collect();
+            let seconds = standing.witnesses().iter().map(|(_, at)| at.get()).max();
+            let cosigned_at =
+                seconds.map(|at| Time::from_nanos(0).plus_nanos(at.cast_signed().saturating_mul(Time::SECOND)));
             let (size, root) = (standing.checkpoint().size(), standing.checkpoint().root());
-            Opened::Good(log, Head { size, root, witnesses, is_met: standing.is_met() })
+            Opened::Good(log, Head { size, root, witnesses, cosigned_at, is_met: standing.is_met() })
         }
         // Witnesses may have signed, the log did not: it was stripped of its signature, or the policy's key is another.
         Err(ref error @ (CheckPolicyError::Note(VerifyNoteError::NoKnownKey(_)) | CheckPolicyError::UnknownLog(_))) => {

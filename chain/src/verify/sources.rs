@@ -108,7 +108,7 @@ impl Sources {
                         KnownBy::State => format!("an earlier verification ({})", known.label),
                         KnownBy::Witness => format!("the witness {}", known.label),
                     };
-                    let Head { size, root, witnesses, is_met: _ } = head;
+                    let Head { size, root, witnesses, cosigned_at: _, is_met: _ } = head;
                     let is_cosigned = !witnesses.is_empty() || known.by == KnownBy::Witness;
                     self.claims[log].push(Claim { size, root, by, is_cosigned, is_older: true });
                 }

@@ -3,7 +3,7 @@
 //! A log that lives has a leaf a minute at least, so silence means that it stopped, or that it is not shown as it is.
 
 use super::super::case::Case;
-use super::super::class::{Axis, Class};
+use super::super::class::{Axis, Class, Level};
 use super::super::facts::{View, ViewId};
 use super::super::limits::QUIET;
 use super::super::text::{Age, Utc};
@@ -13,7 +13,8 @@ use super::unclosed::past_max_age;
 /// A log that is not sealed (a log-signed statement 4 counts, witnessed or not) and whose newest leaf is older than
 /// 11 min; unwitnessed for over `--max-unwitnessed` (2 h): freshness warn, fail past `--max-age`.
 ///
-/// Of several sources that show a log, the one that shows most of it is asked.
+/// Of several sources that show a log, the one that shows most of it is asked. A log without any leaf is as old as the
+/// newest cosignature on it, and without one it shows no sign of life at all.
 pub(super) fn stale(case: &Case<'_>, out: &mut Findings) {
     for (log, views) in case.sources.views.iter().enumerate() {
         let Some(view) = views.iter().copied().max_by_key(|view| case.facts.view(*view).size()) else { continue };
@@ -34,8 +35,27 @@ pub(super) fn stale(case: &Case<'_>, out: &mut Findings) {
                 out.add(Class::Stale, weight, About::log(case, view), text);
             }
         }
+        empty(case, view, facts, out);
         unwitnessed(case, view, facts, out);
     }
+}
+
+/// A log that is shown and has no leaf.
+fn empty(case: &Case<'_>, view: ViewId, facts: &View, out: &mut Findings) {
+    let Some(largest) = facts.heads.last().filter(|head| head.size == 0) else { return };
+    let age = facts.heads.iter().filter_map(|head| head.cosigned_at).max().map(|at| case.terms.now.since(at));
+    if age.is_some_and(|age| age <= QUIET) {
+        return;
+    }
+    let seen = age.map_or("no witness says when".to_owned(), |age| format!("last cosigned {} ago", Age(age)));
+    let text = format!(
+        "{} shows an empty log ({seen}, root {}). A collector writes a leaf when it starts and one a minute while it runs: \
+         it has stopped, or does not show what it has. See to the collector.",
+        case.log(view),
+        largest.root,
+    );
+    let level = age.map_or(Level::Warn, |age| past_max_age(case, age));
+    out.add(Class::Stale, (Axis::Freshness, level), About::log(case, view), text);
 }
 
 /// Leaves that no quorum of witnesses has seen, the oldest of which has waited for long.
@@ -63,8 +83,9 @@ fn unwitnessed(case: &Case<'_>, view: ViewId, facts: &View, out: &mut Findings) 
 #[cfg(test)]
 mod tests {
     use super::super::super::class::{Axis, Class, Level};
-    use super::super::super::testing::{Shop, World, assert_honest, assert_only, at, found};
+    use super::super::super::testing::{Log, Shop, World, assert_honest, assert_only, at, found};
     use crate::cosignature::Cosigner;
+    use crate::policy::Policy;
 
     #[test]
     fn a_log_that_is_not_sealed_is_stale_after_11_minutes_and_fails_past_the_age() {
@@ -130,5 +151,37 @@ mod tests {
         shop.world.logs[1].sign();
         let report = shop.world.judge();
         assert_eq!((report.exit, found(&report)), (4, vec![(Class::Unreadable, Level::Unknown)]));
+    }
+
+    #[test]
+    fn a_log_of_the_policy_that_shows_no_leaf_is_stale() {
+        // Never cosigned; cosigned just now, over 11 minutes ago, over a day ago.
+        let ages = [(None, Some(Level::Warn)), (Some(660), None), (Some(661), Some(Level::Warn))];
+        for (age, level) in ages.into_iter().chain([(Some(24 * 3600 + 1), Some(Level::Fail))]) {
+            let mut shop = World::shop_before_signing();
+            shop.world.logs.push(Log::new("shop/c2", 12));
+            let witness = Cosigner::new("w1".parse().unwrap(), &[99; 32]);
+            shop.world.ask_for(&witness);
+            let cosigned = at(7200 - 660);
+            shop.world.logs[..2].iter_mut().for_each(|log| log.seal(at(60)));
+            shop.world.logs[..2].iter_mut().for_each(|log| log.sign_with(&witness, cosigned));
+            match age {
+                None => {
+                    let keys = shop.world.logs.iter().map(|log| log.signer.verifier_key().clone());
+                    shop.world.terms.policy = Policy::from_log_keys(keys).unwrap();
+                    shop.world.logs[2].sign();
+                }
+                Some(_) => shop.world.logs[2].sign_with(&witness, cosigned),
+            }
+            shop.world.terms.now = age.map_or(at(7200), |age| cosigned.plus_nanos(age * crate::id::Time::SECOND));
+            let report = shop.world.judge();
+            match level {
+                None => assert_honest(&report),
+                Some(level) => {
+                    let text = assert_only(&report, Class::Stale, (Axis::Freshness, level));
+                    assert!(text.contains("log shop/c2-") && text.contains("empty"), "{text}");
+                }
+            }
+        }
     }
 }
