@@ -88,9 +88,19 @@ pub enum Leaf {
     Liveness { count: u32, body_len: u32, body_digest: Digest, received_at: Time },
     /// 6: someone else than the log speaks.
     Authority { signed: SignedStatement, received_at: Time },
-    /// A type that this version does not know: hashed, counted, a warning. Holds all bytes of the leaf.
-    Unknown { bytes: Vec<u8> },
+    /// A type that this version does not know: hashed, counted, a warning.
+    Unknown(UnknownLeaf),
 }
+
+/// All bytes of a leaf whose type this version does not know. Only [`Leaf::decode`] makes one, so that it never encodes
+/// like a leaf of a type that is known.
+///
+/// ```compile_fail
+/// use indelible_chain::leaf::{Leaf, UnknownLeaf};
+/// let disguised = Leaf::Unknown(UnknownLeaf(vec![1, 2]));
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnknownLeaf(Vec<u8>);
 
 impl Leaf {
     /// When the log took the leaf; `None` for an unknown type.
@@ -102,7 +112,7 @@ impl Leaf {
             | Self::Liveness { received_at, .. }
             | Self::Authority { received_at, .. } => Some(*received_at),
             Self::Statement { time, .. } => Some(*time),
-            Self::Unknown { .. } => None,
+            Self::Unknown(_) => None,
         }
     }
 
@@ -144,7 +154,7 @@ impl Leaf {
                 signed.encode_into(&mut out);
                 out.put(&received_at.nanos().to_be_bytes());
             }
-            Self::Unknown { bytes } => return Ok(bytes.clone()),
+            Self::Unknown(UnknownLeaf(bytes)) => return Ok(bytes.clone()),
         }
         if out.len() > MAX_LEAF_BYTES {
             let (value, limit) = (out.len() as u64, MAX_LEAF_BYTES as u64);
@@ -185,7 +195,7 @@ impl Leaf {
                 signed: SignedStatement::decode_from(&mut reader)?,
                 received_at: Time::from_nanos(reader.i64("leaf received_at")?),
             },
-            _ => return Ok(Self::Unknown { bytes: bytes.to_vec() }),
+            _ => return Ok(Self::Unknown(UnknownLeaf(bytes.to_vec()))),
         };
         reader.end("leaf")?;
         Ok(leaf)

@@ -43,7 +43,20 @@ pub enum Statement {
     /// 13: a finding was accepted.
     Accepted { finding: String, by: String, reason: String },
     /// A kind that this version does not know.
-    Unknown { kind: u16, json: String },
+    Unknown(UnknownStatement),
+}
+
+/// A statement of a kind that this version does not know. Only [`Statement::decode`] makes one, so that it never encodes
+/// like a statement of a kind that is known.
+///
+/// ```compile_fail
+/// use indelible_chain::statement::{Statement, UnknownStatement};
+/// let disguised = Statement::Unknown(UnknownStatement { kind: 4, json: r#"{"reason":"shutdown"}"#.into() });
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct UnknownStatement {
+    kind: u16,
+    json: String,
 }
 
 /// Why a log was sealed.
@@ -84,7 +97,7 @@ impl Statement {
             Self::Ended { .. } => 11,
             Self::Redacted { .. } => 12,
             Self::Accepted { .. } => 13,
-            Self::Unknown { kind, .. } => *kind,
+            Self::Unknown(unknown) => unknown.kind,
         }
     }
 
@@ -131,7 +144,7 @@ impl Statement {
             Self::Accepted { finding, by, reason } => {
                 o.string("finding", finding).string("by", by).string("reason", reason)
             }
-            Self::Unknown { json, .. } => return json.clone(),
+            Self::Unknown(unknown) => return unknown.json.clone(),
         }
         .end()
     }
@@ -143,7 +156,7 @@ impl Statement {
             return Err(DecodeError::TooLarge { what: WHAT, value, limit });
         }
         if !(1..=13).contains(&kind) {
-            return Ok(Self::Unknown { kind, json: json.to_owned() });
+            return Ok(Self::Unknown(UnknownStatement { kind, json: json.to_owned() }));
         }
         let mut o = JsonReader::new(WHAT, json)?;
         let statement = Self::decode_fields(kind, &mut o)?;

@@ -154,7 +154,7 @@ fn statement() -> impl Strategy<Value = Statement> {
             reason
         }),
         (text(), text(), text()).prop_map(|(finding, by, reason)| Statement::Accepted { finding, by, reason }),
-        (14..u16::MAX, text()).prop_map(|(kind, json)| Statement::Unknown { kind, json }),
+        (14..u16::MAX, text()).prop_map(|(kind, json)| Statement::decode(kind, &json).unwrap()),
     ]
 }
 

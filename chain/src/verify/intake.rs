@@ -211,7 +211,7 @@ impl Judge {
             Statement::SuccessorOf { origin, size, root } => {
                 view.continues.push(Continues { index: place.index, time, origin, size, root });
             }
-            Statement::Unknown { .. } => view.unknown_statements += 1,
+            Statement::Unknown(_) => view.unknown_statements += 1,
             // Told for people, or judged with the archive; 8, 9, 11, 12 and 13 do not count from a log.
             Statement::Started { .. }
             | Statement::Recovered { .. }

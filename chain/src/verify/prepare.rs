@@ -197,7 +197,7 @@ impl Preparer {
             Ok(Leaf::Authority { signed, received_at }) => {
                 LeafFacts::Authority { signed: signed.into(), received_at, extra }
             }
-            Ok(Leaf::Unknown { .. }) => LeafFacts::Unknown,
+            Ok(Leaf::Unknown(_)) => LeafFacts::Unknown,
             Err(error) => LeafFacts::Undecodable { why: error.to_string() },
         };
         let flaw = frame.flaw.map(Into::into);

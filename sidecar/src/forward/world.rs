@@ -233,7 +233,7 @@ impl World {
                 status(204)
             }
             Call::Session => {
-                let leaf = Leaf::Unknown { bytes: vec![1, 9] };
+                let leaf = Leaf::decode(&[1, 9]).unwrap();
                 Answer { body: self.receipt(&open.endpoint, &leaf), ..status(201) }
             }
             Call::Chain { genesis, .. } => {

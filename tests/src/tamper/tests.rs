@@ -48,7 +48,7 @@ fn every_codec_of_the_first_implementation_accepts_what_is_written_here() {
                                 heartbeats += 1;
                             }
                         }
-                        leaf => assert!(!matches!(leaf, Leaf::Unknown { .. })),
+                        leaf => assert!(!matches!(leaf, Leaf::Unknown(_))),
                     }
                 }
             }

@@ -170,7 +170,7 @@ impl Table {
             Leaf::Statement { statement: Statement::Conflict { chain, .. }, .. } => {
                 self.chains.entry(*chain).or_default().part.conflicts += 1;
             }
-            Leaf::Statement { .. } | Leaf::Liveness { .. } | Leaf::Authority { .. } | Leaf::Unknown { .. } => {}
+            Leaf::Statement { .. } | Leaf::Liveness { .. } | Leaf::Authority { .. } | Leaf::Unknown(_) => {}
         }
     }
 
