@@ -228,6 +228,9 @@ impl Judge {
     }
 
     fn take_authority(&mut self, place: Place, signed: SignedStatement, received_at: Time) {
+        if matches!(signed.statement, Statement::Unknown(_)) {
+            self.facts.views[place.view.0].unknown_statements += 1;
+        }
         let origin = &self.facts.view(place.view).origin;
         let mut keys = self.terms.authorities.iter().filter(|key| *key.id().as_bytes() == signed.key_id).peekable();
         if keys.peek().is_none() {

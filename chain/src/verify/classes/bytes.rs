@@ -534,4 +534,15 @@ mod tests {
         shop.world.terms.known.push(super::super::super::terms::Known { by, label: "mine".into(), note });
         assert_only(&shop.world.judge(), Class::BadCheckpoint, UNJUDGED);
     }
+
+    #[test]
+    fn a_statement_of_an_unknown_kind_by_an_authority_is_counted() {
+        let mut shop = World::shop_before_signing();
+        let authority = crate::note::NoteSigner::new("operator".parse().unwrap(), &[9; 32]);
+        let statement = crate::statement::Statement::decode(77, "{}").unwrap();
+        shop.world.logs[0].authority(&authority, statement, at(34));
+        shop.world.sign_all();
+        let text = assert_only(&shop.world.judge(), Class::BadLeaf, NOTED);
+        assert!(text.contains("0 leaves and 1 statements"), "{text}");
+    }
 }
