@@ -107,6 +107,11 @@ pub enum LogKeysError {
     /// A public key under two names.
     #[error("the same public key is given as the log {0} and as the log {1}: a log has a key of its own")]
     SharedKey(KeyName, KeyName),
+    /// A name with two public keys.
+    #[error(
+        "two public keys are given for the log {0}: a new key is a new log with a name of its own; keep one of them"
+    )]
+    SharedOrigin(KeyName),
 }
 
 impl Policy {
@@ -120,6 +125,9 @@ impl Policy {
             match logs.iter().find(|log| log.key.public_key() == key.public_key()) {
                 Some(log) if log.key == key => {}
                 Some(log) => return Err(LogKeysError::SharedKey(log.key.name().clone(), key.name().clone())),
+                None if logs.iter().any(|log| log.origin.key_name() == key.name()) => {
+                    return Err(LogKeysError::SharedOrigin(key.name().clone()));
+                }
                 None => logs.push(Log { origin: key.name().clone().into(), key, url: None }),
             }
         }
@@ -344,6 +352,8 @@ mod tests {
 
         let shared = Policy::from_log_keys([key("log", 1), key("two", 1)]);
         assert!(matches!(shared, Err(LogKeysError::SharedKey(..))));
+        let two = Policy::from_log_keys([key("log", 1), key("log", 2)]).unwrap_err();
+        assert!(two.to_string().contains("for the log log: "), "{two}");
         let witness = Policy::from_log_keys([cosigner(1).verifier_key().clone()]);
         assert!(matches!(witness, Err(LogKeysError::NoLogKey(_))));
     }

@@ -99,6 +99,14 @@ pub enum PolicyProblem {
     /// Nested deeper than [`MAX_NESTING`].
     #[error("groups are nested deeper than {MAX_NESTING}; list the witnesses in fewer levels")]
     TooDeep,
+    /// A second log of one name.
+    #[error("the log {origin} has another key on line {line}; a new key is a new log with a name of its own, keep one")]
+    DuplicateOrigin {
+        /// The name.
+        origin: String,
+        /// Where it stands first.
+        line: usize,
+    },
     /// A second quorum line.
     #[error("the quorum is already given on line {0}; keep one")]
     SecondQuorum(usize),
@@ -132,6 +140,8 @@ struct Parser {
     quorum: Option<(Option<Party>, usize)>,
     /// Public keys and the lines that they stand on.
     keys: BTreeMap<[u8; 32], usize>,
+    /// Names of logs and the lines that they stand on.
+    origins: BTreeMap<String, usize>,
     names: BTreeMap<String, Definition>,
 }
 
@@ -172,6 +182,9 @@ impl Parser {
             _ => return Err(PolicyProblem::Fields("log <verifier key> [url]")),
         };
         let key = self.key(key, Algorithm::Ed25519)?;
+        if let Some(line) = self.origins.insert(key.name().as_str().to_owned(), self.number) {
+            return Err(PolicyProblem::DuplicateOrigin { origin: shown(key.name().as_str()), line });
+        }
         self.logs.push(Log { origin: key.name().clone().into(), key, url });
         Ok(())
     }
@@ -306,6 +319,7 @@ mod tests {
     fn every_error_names_its_line_the_thing_and_the_remedy() {
         let (w1, w2) = (witness(1), witness(2));
         let log_key = key("log", Algorithm::Ed25519, 1);
+        let again = key("log", Algorithm::Ed25519, 2);
         let witness_key = key("w", Algorithm::CosignatureV1, 1);
         for (text, error) in [
             ("quorum none\nmirror x".into(), "policy line 2: \"mirror\" is not known"),
@@ -321,6 +335,7 @@ mod tests {
             (format!("witness w {log_key}"), "policy line 1: the key is of type 0x01, expected 0x04"),
             (format!("{w1}witness x {witness_key}"), "policy line 2: the same public key stands on line 1"),
             (format!("{w1}log {log_key}"), "policy line 2: the same public key stands on line 1"),
+            (format!("log {log_key}\nlog {again}"), "policy line 2: the log \"log\" has another key on line 1"),
             (format!("{w1}group W1 1 W1"), "policy line 2: the name \"W1\" is defined on line 1"),
             (format!("{w1}group none 1 W1"), "policy line 2: the name none is reserved"),
             (format!("{w1}group g 1 none"), "policy line 2: \"none\" is no witness or group defined on a line before"),
