@@ -11,8 +11,10 @@
 //! | 3 leaves of a log | [`leaf`], [`statement`], [`receipt`] |
 //! | 4 the Merkle log (RFC 6962, C2SP) | [`merkle`], [`tile`], [`note`], [`checkpoint`], [`cosignature`], [`policy`], [`tlog_proof`], [`record_proof`], [`sparse`] |
 //! | 5 what is sent and stored | [`stored`], [`frame`], [`spec::interface`] |
+//! | 6 joining chains, judging logs | [`spec::joining`], [`verify`] |
 //!
-//! One line, worked through in hex: [`spec::example`].
+//! Worked through in hex: one line, from a container to a tree, in [`spec::example`]; everything that is sent and signed
+//! around it in [`spec::worked`].
 //!
 //! **Conventions.** Integers are big-endian; `lp16(x)` is a u16 length then the bytes, `lp32(x)` likewise; strings are
 //! UTF-8 of at most 1,024 bytes unless said otherwise; times are i64 nanoseconds since the Unix epoch, UTC; digests

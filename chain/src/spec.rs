@@ -1,10 +1,13 @@
-//! The parts of the specification that are rules rather than structures, and one worked example.
+//! The parts of the specification that are rules rather than structures, and worked examples.
 //!
-//! There is no code here. The structures are specified where they are defined; how chains that are spread over
-//! several logs are joined and judged is specified in [`crate::verify`].
+//! There is no code here. The structures are specified where they are defined; the judge that implements [`joining`] is
+//! [`crate::verify`].
 
 #[doc = include_str!("spec/example.md")]
 pub mod example {}
+
+#[doc = include_str!("spec/worked.md")]
+pub mod worked {}
 
 #[doc = include_str!("spec/from_files.md")]
 pub mod from_files {}
@@ -14,3 +17,6 @@ pub mod incarnations {}
 
 #[doc = include_str!("spec/interface.md")]
 pub mod interface {}
+
+#[doc = include_str!("spec/joining.md")]
+pub mod joining {}

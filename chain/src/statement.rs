@@ -1,5 +1,21 @@
 //! Statements: what a collector, or an authority, says for the record (section 3 of the format).
 //!
+//! | kind | JSON |
+//! | --- | --- |
+//! | 1 started | `{"software":s}` |
+//! | 2 recovered | `{"bytes":n,"sha256":hex}`: the torn tail that was set aside |
+//! | 3 successor-of | `{"origin":s,"size":n,"root":hex}`: the log this one continues and its last known checkpoint |
+//! | 4 sealed | `{"reason":"scale-down\|shutdown"}`: after the last 5; nothing follows until a 1, which is followed by 2 or 3 where they apply |
+//! | 5 archived | `{"manifest":n,"sha256":hex}` |
+//! | 6 pruned | `{"from":index,"to":index,"retention":s,"by":s}`: bodies removed |
+//! | 7 conflict | `{"chain":hex,"seq":n,"first":index,"second":index}` |
+//! | 8 hold | `{"set":bool,"by":s,"reason":s}` |
+//! | 9 verified | `{"report":hex,"integrity":s,"authenticity":s,"completeness":s,"freshness":s}` |
+//! | 10 clock | `{"offset_ms":n}` (null if unknown): also the sign of life of a log without a leaf for 60 s |
+//! | 11 ended | `{"pod_uid":s,"reason":"Deleted\|Evicted\|NodeLost\|Forced","at":n}`: for every audited pod that is gone |
+//! | 12 redacted | `{"chain":hex,"seq":n,"by":s,"reason":s}` |
+//! | 13 accepted | `{"finding":id,"by":s,"reason":s}` |
+//!
 //! Each kind has one canonical JSON text ([`crate::json`]). Kinds that this version does not know are tolerated:
 //! hashed, counted, and a warning. Kinds 8, 9, 11, 12 and 13 count only from an authority.
 

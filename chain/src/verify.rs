@@ -1,4 +1,4 @@
-//! The judge: is this evidence whole, authentic, complete and recent (section 6 of the format)?
+//! The judge: is this evidence whole, authentic, complete and recent ([section 6](crate::spec::joining) of the format)?
 //!
 //! [`Judge`] takes what several sources show of several logs, recomputes every leaf hash, root, tile, signature and
 //! link, joins each chain's batches over all logs, and gives a [`Report`]: four [`Verdicts`], the findings behind them,
