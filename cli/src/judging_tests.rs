@@ -160,6 +160,46 @@ fn what_is_remembered_is_the_largest_checkpoint_and_an_older_log_is_then_named()
     let older = run(&log);
     assert!(older.findings.iter().any(|finding| finding.class == Class::Rewritten), "{:?}", older.findings);
     assert_eq!((older.exit, older.verdicts.integrity), (1, Verdict::Fail));
-    let altered = fs::read_dir(state.path()).unwrap().next().unwrap().unwrap().path();
-    assert!(fs::read_to_string(&altered).unwrap().contains(&format!("\n{}\n", log.size())));
+    let kept = fs::read_dir(state.path()).unwrap().next().unwrap().unwrap().path();
+    assert!(fs::read_to_string(kept).unwrap().contains(&format!("\n{}\n", log.size())));
+}
+
+#[test]
+fn a_remembered_checkpoint_that_was_altered_never_gives_a_pass() {
+    use crate::remembered::Remembered;
+    let (log, issuer) = log();
+    let state = tempfile::tempdir().unwrap();
+    let run = || {
+        let remembered = Remembered::open(state.path()).unwrap();
+        let mut terms = terms(&log, &issuer);
+        terms.known.extend(remembered.known());
+        let outcome = judge(&mut [source(log.path())], terms).unwrap();
+        let shown: Vec<_> = outcome.logs.into_iter().flat_map(|log| log.notes).collect();
+        remembered.update(&outcome.report, &shown).unwrap();
+        outcome.report
+    };
+    assert_eq!(run().exit, 0);
+    let path = fs::read_dir(state.path()).unwrap().next().unwrap().unwrap().path();
+    let whole = fs::read(&path).unwrap();
+    let line = |n: usize| whole.split(|byte| *byte == b'\n').take(n).map(|line| line.len() + 1).sum::<usize>();
+    // A byte of the size, of the root, of the signature; half of it; nothing of it.
+    for (what, at) in [("size", line(1)), ("root", line(2)), ("signature", whole.len() - 10), ("half", 0), ("none", 0)]
+    {
+        let mut altered = whole.clone();
+        match what {
+            "half" => altered.truncate(whole.len() / 2),
+            "none" => altered.clear(),
+            _ => altered[at] ^= 1,
+        }
+        assert_ne!(altered, whole);
+        fs::write(&path, &altered).unwrap();
+        let report = run();
+        assert_ne!(report.verdicts.integrity, Verdict::Pass, "{what}: {:?}", report.findings);
+        assert_eq!(report.exit, 4, "{what}: {:?}", report.findings);
+        let named = report.findings.iter().any(|finding| finding.class == Class::BadCheckpoint);
+        assert!(named, "{what}: {:?}", report.findings);
+        assert_eq!(fs::read(&path).unwrap(), altered, "{what}: what integrity did not pass with is not replaced");
+    }
+    fs::write(&path, &whole).unwrap();
+    assert_eq!(run().exit, 0);
 }
