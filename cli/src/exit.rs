@@ -17,6 +17,13 @@ pub const MISSING: u8 = 2;
 /// Could not verify.
 pub const UNVERIFIED: u8 = 4;
 
+/// The one of two codes that comes first: 1 before 2 before 4 before 3 before 0.
+pub fn worse(one: u8, other: u8) -> u8 {
+    const ORDER: [u8; 6] = [USAGE, TAMPERED, MISSING, UNVERIFIED, 3, 0];
+    let place = |code| ORDER.iter().position(|of| *of == code);
+    if place(one) <= place(other) { one } else { other }
+}
+
 /// Why a command has no result.
 #[derive(Debug)]
 pub enum CommandError {
@@ -75,7 +82,7 @@ impl OpenError {
 
 #[cfg(test)]
 mod tests {
-    use std::io::ErrorKind;
+use std::io::ErrorKind;
 
     use super::*;
 
@@ -85,6 +92,13 @@ mod tests {
             assert_eq!(unless_shown(code, Ok(())), code);
             assert_eq!(unless_shown(code, Err(ErrorKind::BrokenPipe.into())), without);
             assert_eq!(unless_shown(code, Err(ErrorKind::StorageFull.into())), without);
+        }
+    }
+
+    #[test]
+    fn of_two_codes_the_first_that_applies_counts_and_not_the_larger_one() {
+        for (one, other, counts) in [(4, 1, 1), (2, 1, 1), (4, 2, 2), (3, 4, 4), (3, 0, 3), (0, 4, 4), (5, 1, 5)] {
+            assert_eq!((worse(one, other), worse(other, one)), (counts, counts));
         }
     }
 }

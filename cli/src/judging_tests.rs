@@ -110,20 +110,43 @@ fn records_are_printed_as_they_were_and_what_is_damaged_is_not() {
         let mut out = Vec::new();
         let format = Format { timestamps: false, prefix: false, json: false };
         let mut printer = Printer::new(&mut out, format, indelible_chain::verify::Scope::default());
-        let unread = print(&outcome, &mut sources, &mut printer).unwrap();
-        printer.flush().unwrap();
+        let exit = print(&outcome, &mut sources, &mut printer).unwrap().exit;
+        printer.end().unwrap();
         drop(printer);
-        (String::from_utf8(out).unwrap(), unread)
+        (String::from_utf8(out).unwrap(), exit)
     };
-    let (text, unread) = printed(&log);
+    let (text, exit) = printed(&log);
     let whole: String = (0..6).flat_map(|n| (0..3).map(move |line| format!("line {line} of batch {n}\n"))).collect();
-    assert_eq!((text, unread), (whole.clone(), false));
+    assert_eq!((text, exit), (whole.clone(), 0));
     let mut bytes = fs::read(log.segment()).unwrap();
     bytes[log.frames[5].1 - 1] ^= 1;
     fs::write(log.segment(), bytes).unwrap();
     let (text, _) = printed(&log);
     let damaged: Vec<_> = whole.lines().filter(|line| !text.lines().any(|shown| shown == *line)).collect();
     assert_eq!(damaged, ["line 0 of batch 2", "line 1 of batch 2", "line 2 of batch 2"]);
+}
+
+#[test]
+fn a_source_that_changes_between_the_two_readings_is_worse_than_one_that_goes() {
+    use crate::logs::{Format, Printer, print};
+    let exit = |change: fn(&TestLog, Vec<u8>) -> Vec<u8>| {
+        let (log, issuer) = log();
+        let mut sources = [source(log.path())];
+        let outcome = judge(&mut sources, terms(&log, &issuer)).unwrap();
+        fs::write(log.segment(), change(&log, fs::read(log.segment()).unwrap())).unwrap();
+        let format = Format { timestamps: false, prefix: false, json: false };
+        let mut printer = Printer::new(Vec::new(), format, indelible_chain::verify::Scope::default());
+        print(&outcome, &mut sources, &mut printer).unwrap().exit
+    };
+    assert_eq!(exit(|_, bytes| bytes), 0);
+    assert_eq!(exit(|log, bytes| bytes[..log.frames[5].0].to_vec()), 4, "the rest is gone");
+    let another = |log: &TestLog, mut bytes: Vec<u8>| {
+        let ((from, to), (at, end)) = (log.frames[4], log.frames[5]);
+        assert_eq!(to - from, end - at);
+        bytes.copy_within(from..to, at);
+        bytes
+    };
+    assert_eq!(exit(another), 1, "another batch is in its place");
 }
 
 #[test]

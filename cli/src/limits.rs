@@ -49,16 +49,29 @@ pub const READ_AHEAD_FRAMES: u64 = 64;
 pub const READ_AHEAD_BYTES: usize = 8 * 1024 * 1024;
 /// Longest line that `logs` joins of its parts; a longer one is printed in pieces of this length.
 pub const MAX_JOINED_BYTES: usize = 64 * 1024 * 1024;
-/// Batches of one chain that `logs --follow` holds until those before them come.
+/// Bytes of all lines that `logs` has only parts of; beyond it such a line is printed in pieces.
+pub const MAX_OPEN_BYTES: usize = 256 * 1024 * 1024;
+/// Batches of one chain that `logs --follow` holds until those before them come; then it goes on without them.
 pub const MAX_HELD_BATCHES: usize = 256;
+/// Bytes of the batches of all chains that it holds so.
+pub const MAX_HELD_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of leaves and bodies that it holds of a log until it knows that a checkpoint covers them; what is beyond is
+/// read once more then.
+pub const MAX_UNCOVERED_BYTES: usize = 16 * 1024 * 1024;
+/// Leaves that may come under one checkpoint; then the log is not followed any more.
+pub const MAX_UNCOVERED_LEAVES: u64 = 1 << 22;
 /// Frames that wait between a followed source and the printer.
 pub const FOLLOW_QUEUE: usize = 64;
 /// Largest JSON answer of a collector.
 pub const MAX_JSON_BYTES: usize = 16 * 1024 * 1024;
 /// How long `logs --follow` lets a collector wait for news.
 pub const FOLLOW_WAIT: Duration = Duration::from_secs(30);
-/// How often `logs --follow` looks into a data directory.
+/// How often `logs --follow` looks into a data directory, and the first wait for a log that is away.
 pub const FOLLOW_POLL: Duration = Duration::from_secs(1);
+/// The longest wait before it asks a log again that is away.
+pub const MAX_AWAY_WAIT: Duration = Duration::from_secs(30);
+/// How often it asks for the checkpoint that a leaf waits for.
+pub const CHECKPOINT_POLL: Duration = Duration::from_millis(250);
 /// After this long, something that still works shows its progress on a terminal.
 pub const PROGRESS_AFTER: Duration = Duration::from_secs(1);
 /// Most chains of one collector that are asked for.

@@ -5,8 +5,11 @@
 //! record comes first. What does not verify is not shown; it is said on stderr, and the exit code tells.
 
 mod follow;
+mod followed;
+mod joined;
 mod lines;
 mod merge;
+mod runs;
 
 use std::io::Write;
 
@@ -16,7 +19,7 @@ use tokio::runtime::Handle;
 
 use crate::args::LogsArgs;
 use crate::clock;
-use crate::exit::CommandError;
+use crate::exit::{CommandError, worse};
 use crate::judging::judge;
 use crate::terms::{policy, scope, terms};
 use crate::text::lines;
@@ -38,12 +41,13 @@ pub fn run(args: &LogsArgs, runtime: &Handle) -> Result<u8, CommandError> {
     let format = Format { timestamps: args.timestamps, prefix: args.prefix, json: args.json };
     let scope = scope(&args.filter, args.evidence.now.map_or(now, |when| when.resolve(now)));
     let mut printer = Printer::new(std::io::stdout().lock(), format, scope);
-    let unread = print(&outcome, &mut sources, &mut printer)?;
-    printer.flush()?;
-    let exit = if unread { outcome.report.exit.max(1) } else { outcome.report.exit };
+    let printed = print(&outcome, &mut sources, &mut printer)?;
+    let exit = worse(outcome.report.exit, printed.exit);
     if args.follow {
-        return follow::run(sources, outcome, &policy, &mut printer, exit, runtime);
+        printer.flush()?;
+        return follow::run(sources, outcome, printed.runs, &policy, &mut printer, exit, runtime);
     }
+    printer.end()?;
     Ok(exit)
 }
 

@@ -224,6 +224,14 @@ impl Source {
         }
     }
 
+    /// The newest checkpoint alone.
+    pub fn newest(&mut self) -> Result<Vec<u8>, SourceError> {
+        match self {
+            Self::Collector(collector) => Ok(collector.newest()?),
+            Self::Directory(directory) => Ok(directory.newest()?),
+        }
+    }
+
     /// The leaves `[from, size)` in log order, with what is damaged between them.
     pub fn frames(&mut self, from: u64, size: u64, see: &mut dyn FnMut(Found<'_>)) -> Result<(), SourceError> {
         match self {

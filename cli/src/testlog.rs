@@ -133,6 +133,13 @@ impl TestLog {
         self.checkpoint("checkpoint", &tree);
     }
 
+    /// Signs a checkpoint over other leaves than those that are there, as a log that was rebuilt would.
+    pub fn sign_another(&self, size: u64) {
+        let mut tree = Tree::new();
+        (0..size).for_each(|n| tree.push(leaf_hash(&n.to_be_bytes())));
+        self.checkpoint("checkpoint", &tree);
+    }
+
     fn checkpoint(&self, name: &str, tree: &Tree) {
         let note = Checkpoint::new(self.origin.clone(), tree.size(), tree.root()).sign(&self.signer).unwrap();
         self.write(name, note.to_string().as_bytes());
@@ -141,8 +148,15 @@ impl TestLog {
     fn write(&self, path: &str, bytes: &[u8]) {
         let path = self.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, bytes).unwrap();
+        replace(&path, bytes);
     }
+}
+
+/// Replaces a file as a collector does: whoever reads it sees the old one or the new one.
+pub fn replace(path: &Path, bytes: impl AsRef<[u8]>) {
+    let temporary = path.with_extension("tmp");
+    fs::write(&temporary, bytes).unwrap();
+    fs::rename(temporary, path).unwrap();
 }
 
 /// The pod of all test logs.

@@ -1,6 +1,8 @@
 //! From records to lines as they were printed: parts joined, a newline after each, prefixes and JSON where asked for.
 //!
-//! Control records are the sidecar's own words and are shown in JSON only. Bytes of a payload are never changed; in JSON
+//! A line that the container did not end gets no newline: what the same container prints next follows it directly, and
+//! only where something else comes next (another container, a prefix) does that begin on a line of its own. Parts round
+//! a hole are not joined. Control records are the sidecar's own words and are shown in JSON only. Bytes of a payload are never changed; in JSON
 //! those that are not UTF-8 are in base64.
 
 use std::collections::HashMap;
@@ -15,7 +17,7 @@ use indelible_chain::verify::Scope;
 use serde::Serialize;
 
 use crate::clock::rfc3339;
-use crate::limits::MAX_JOINED_BYTES;
+use crate::limits::{MAX_JOINED_BYTES, MAX_OPEN_BYTES};
 use crate::text::one_line;
 
 /// What is printed beside the bytes.
@@ -45,6 +47,12 @@ pub struct Printer<W: Write> {
     format: Format,
     scope: Scope,
     open: HashMap<(ChainId, Source, u8), Vec<u8>>,
+    /// Bytes of all of them.
+    open_bytes: usize,
+    /// The position after the last record of each chain.
+    next: HashMap<ChainId, Seq>,
+    /// The chain whose line was printed last and has no end.
+    unended: Option<ChainId>,
 }
 
 #[derive(Serialize)]
@@ -67,7 +75,15 @@ struct Json<'a> {
 impl<W: Write> Printer<W> {
     /// Prints what is in scope to `out`.
     pub fn new(out: W, format: Format, scope: Scope) -> Self {
-        Self { out: io::BufWriter::with_capacity(64 * 1024, out), format, scope, open: HashMap::new() }
+        Self {
+            out: io::BufWriter::with_capacity(64 * 1024, out),
+            format,
+            scope,
+            open: HashMap::new(),
+            open_bytes: 0,
+            next: HashMap::new(),
+            unended: None,
+        }
     }
 
     /// Whether records of this container are asked for.
@@ -80,6 +96,9 @@ impl<W: Write> Printer<W> {
 
     /// Prints a record, or keeps it until the line that it is a part of ends.
     pub fn record(&mut self, whose: Whose<'_>, seq: Seq, record: &Record<'_>) -> io::Result<()> {
+        if self.next.insert(whose.chain, seq.plus(1)).is_some_and(|due| due != seq) {
+            self.end_of(whose.chain)?;
+        }
         let before = self.scope.since.is_some_and(|since| record.time < since);
         let after = self.scope.until.is_some_and(|until| record.time >= until);
         if before || after {
@@ -93,20 +112,32 @@ impl<W: Write> Printer<W> {
         }
         let key =
             (whose.chain, record.source, record.flags.bits() & !Flags::UNTERMINATED.bits() & !Flags::CONTINUES.bits());
-        let continues = record.flags.contains(Flags::CONTINUES);
         let mut line = self.open.remove(&key).unwrap_or_default();
+        self.open_bytes -= line.len();
         if line.is_empty() {
             self.begin(&mut line, whose, record);
         }
         line.extend_from_slice(record.payload);
-        if continues && line.len() < MAX_JOINED_BYTES {
+        let continues = record.flags.contains(Flags::CONTINUES);
+        if continues && line.len() < MAX_JOINED_BYTES && self.open_bytes + line.len() < MAX_OPEN_BYTES {
+            self.open_bytes += line.len();
             self.open.insert(key, line);
             return Ok(());
         }
-        if !continues {
-            line.push(b'\n');
+        self.line(whose.chain, &line, !continues && !record.flags.contains(Flags::UNTERMINATED))
+    }
+
+    fn line(&mut self, chain: ChainId, line: &[u8], ends: bool) -> io::Result<()> {
+        let begins = self.format.timestamps || self.format.prefix;
+        if self.unended.take().is_some_and(|before| begins || before != chain) {
+            self.out.write_all(b"\n")?;
         }
-        self.out.write_all(&line)
+        self.out.write_all(line)?;
+        if ends {
+            return self.out.write_all(b"\n");
+        }
+        self.unended = Some(chain);
+        Ok(())
     }
 
     fn begin(&self, line: &mut Vec<u8>, whose: Whose<'_>, record: &Record<'_>) {
@@ -144,15 +175,26 @@ impl<W: Write> Printer<W> {
         self.out.write_all(b"\n")
     }
 
-    /// Parts of lines that do not go on: the chain ends here, as far as is known.
-    pub fn end_of(&mut self, chain: ChainId) -> io::Result<()> {
-        let open: Vec<_> = self.open.keys().filter(|(of, ..)| *of == chain).copied().collect();
+    /// Prints the parts of a chain's lines that do not go on.
+    fn end_of(&mut self, chain: ChainId) -> io::Result<()> {
+        let mut open: Vec<_> = self.open.keys().filter(|(of, ..)| *of == chain).copied().collect();
+        open.sort_by_key(|(_, source, flags)| (word(*source), *flags));
         for key in open {
             let line = self.open.remove(&key).unwrap_or_default();
-            self.out.write_all(&line)?;
-            self.out.write_all(b"\n")?;
+            self.open_bytes -= line.len();
+            self.line(chain, &line, false)?;
         }
         Ok(())
+    }
+
+    /// Prints the parts of lines that are left, and hands on what was printed.
+    pub fn end(&mut self) -> io::Result<()> {
+        let mut chains: Vec<ChainId> = self.open.keys().map(|(chain, ..)| *chain).collect();
+        chains.sort_unstable();
+        for chain in chains {
+            self.end_of(chain)?;
+        }
+        self.flush()
     }
 
     /// Hands on what was printed.
@@ -202,8 +244,7 @@ mod tests {
             let record = Record { time, source: *source, flags: *flags, payload };
             printer.record(whose, Seq::new(n), &record).unwrap();
         }
-        printer.end_of(whose.chain).unwrap();
-        printer.flush().unwrap();
+        printer.end().unwrap();
         drop(printer);
         String::from_utf8(out).unwrap()
     }
@@ -220,7 +261,7 @@ mod tests {
             (3, Source::Stdout, Flags::NONE, b""),
             (4, Source::Stdout, Flags::CONTINUES, b"never ended"),
         ];
-        assert_eq!(printed(PLAIN, Scope::default(), records), "error\none line\n\nnever ended\n");
+        assert_eq!(printed(PLAIN, Scope::default(), records), "error\none line\n\nnever ended");
     }
 
     #[test]
@@ -230,6 +271,42 @@ mod tests {
         let record = |time| (time, Source::Stdout, Flags::NONE, b"x".as_slice());
         let text = printed(format, scope, &[record(0), record(1), record(2)]);
         assert_eq!(text, "1970-01-01T00:00:00.000000001Z [shop/checkout/app] x\n");
+    }
+
+    #[test]
+    fn a_line_that_was_not_ended_gets_no_newline_of_its_own() {
+        let records: &[(i64, Source, Flags, &[u8])] = &[
+            (0, Source::Stdout, Flags::NONE, b"one"),
+            (1, Source::Stdout, Flags::UNTERMINATED, b"cut"),
+            (2, Source::Stdout, Flags::NONE, b"next"),
+            (3, Source::Stderr, Flags::UNTERMINATED, b"last"),
+        ];
+        assert_eq!(printed(PLAIN, Scope::default(), records), "one\ncutnext\nlast");
+        let prefixed = printed(Format { prefix: true, ..PLAIN }, Scope::default(), records);
+        let [one, cut, next, last] = ["one", "cut", "next", "last"].map(|line| format!("[shop/checkout/app] {line}"));
+        assert_eq!(prefixed, format!("{one}\n{cut}\n{next}\n{last}"));
+    }
+
+    #[test]
+    fn parts_round_a_hole_are_not_joined_and_another_container_begins_on_its_own_line() {
+        let (one, mut other) = (genesis(), genesis());
+        other.container = "sidecar".into();
+        let mut out = Vec::new();
+        let mut printer = Printer::new(&mut out, PLAIN, Scope::default());
+        let mut record = |genesis: &Genesis, seq, flags, payload: &[u8]| {
+            let whose = Whose { chain: genesis.chain_id().unwrap(), genesis };
+            let record = Record { time: Time::from_nanos(0), source: Source::Stdout, flags, payload };
+            printer.record(whose, Seq::new(seq), &record).unwrap();
+        };
+        record(&one, 0, Flags::CONTINUES, b"before the hole");
+        record(&other, 0, Flags::NONE, b"other");
+        record(&one, 7, Flags::CONTINUES, b", after it ");
+        record(&other, 1, Flags::NONE, b"other again");
+        record(&one, 8, Flags::NONE, b"joined");
+        printer.end().unwrap();
+        drop(printer);
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text, "other\nbefore the hole\nother again\n, after it joined\n");
     }
 
     #[test]

@@ -19,6 +19,8 @@ use indelible_chain::stored::{Packer, Stored};
 use indelible_chain::verify::{Route, Stretch};
 
 use super::lines::{Printer, Whose};
+use super::runs::{Runs, Taken};
+use crate::exit::{TAMPERED, UNVERIFIED, worse};
 use crate::judging::{Named, Outcome};
 use crate::text::one_line;
 
@@ -32,10 +34,35 @@ struct Reading<'a> {
     records: VecDeque<(Seq, usize)>,
 }
 
-/// Prints all that is in scope; gives whether something that was judged could not be read again.
-pub fn print<W: Write>(outcome: &Outcome, sources: &mut [Named], printer: &mut Printer<W>) -> Result<bool> {
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Printed {
+    /// The exit code of what was judged and is not shown: 1 where a log shows something else now, 4 where nothing.
+    pub exit: u8,
+    /// What was shown of each chain.
+    pub runs: HashMap<ChainId, Runs>,
+}
+
+/// Why a stretch of a chain is not shown.
+struct Unread {
+    exit: u8,
+    why: String,
+}
+
+impl Unread {
+    fn lost(why: impl Into<String>) -> Self {
+        Self { exit: UNVERIFIED, why: why.into() }
+    }
+
+    fn changed(why: String) -> Self {
+        Self { exit: TAMPERED, why }
+    }
+}
+
+/// Prints all that is in scope.
+pub fn print<W: Write>(outcome: &Outcome, sources: &mut [Named], printer: &mut Printer<W>) -> Result<Printed> {
     let mut packer = Packer::new()?;
-    let mut unread = false;
+    let mut printed = Printed::default();
     let mut chains: Vec<Reading<'_>> = Vec::new();
     let mut due: BinaryHeap<Reverse<(Time, usize)>> = BinaryHeap::new();
     let summaries = outcome.report.chains.iter().map(|chain| (chain.chain_id, chain.first_time.unwrap_or_default()));
@@ -58,47 +85,62 @@ pub fn print<W: Write>(outcome: &Outcome, sources: &mut [Named], printer: &mut P
         while chain.records.is_empty() && chain.next < chain.route.stretches.len() {
             let stretch = chain.route.stretches[chain.next];
             chain.next += 1;
-            if let Err(why) = chain.load(outcome, sources, &stretch, &mut packer) {
-                let Genesis { namespace, pod_name, container, .. } = chain.genesis;
-                let whose = one_line(&format!("{namespace}/{pod_name}/{container}"));
-                anstream::eprintln!("indelible: fail: {whose} from record {} on is not shown: {why}", stretch.from_seq);
-                unread = true;
-                chain.next = chain.route.stretches.len();
+            match chain.load(outcome, sources, &stretch, &mut packer) {
+                Ok(heads) => {
+                    let runs = printed.runs.entry(whose.chain).or_insert_with(|| Runs::new(whose.chain));
+                    if runs.take(&heads) == Taken::Early {
+                        runs.begin(heads[0]);
+                        runs.take(&heads);
+                    }
+                }
+                Err(Unread { exit, why }) => {
+                    let Genesis { namespace, pod_name, container, .. } = chain.genesis;
+                    let whose = one_line(&format!("{namespace}/{pod_name}/{container}"));
+                    let from = stretch.from_seq;
+                    anstream::eprintln!("indelible: fail: {whose} from record {from} on is not shown: {why}");
+                    printed.exit = worse(printed.exit, exit);
+                    chain.next = chain.route.stretches.len();
+                }
             }
         }
-        match chain.time() {
-            Some(time) => due.push(Reverse((time, n))),
-            None => printer.end_of(whose.chain)?,
+        if let Some(time) = chain.time() {
+            due.push(Reverse((time, n)));
         }
     }
-    Ok(unread)
+    Ok(printed)
 }
 
 impl Reading<'_> {
+    /// Reads a stretch; gives the chain's heads before each of its records and after its last one.
     fn load(
         &mut self,
         outcome: &Outcome,
         sources: &mut [Named],
         stretch: &Stretch,
         packer: &mut Packer,
-    ) -> Result<(), String> {
-        let log = outcome.logs.iter().find(|log| log.view == stretch.view).ok_or("its log is not at hand")?;
-        let Named::Open(source) = &mut sources[log.source] else { return Err("its source is closed".to_owned()) };
+    ) -> Result<Vec<Head>, Unread> {
+        let log = outcome.logs.iter().find(|log| log.view == stretch.view);
+        let log = log.ok_or_else(|| Unread::lost("its log is not at hand"))?;
+        let Named::Open(source) = &mut sources[log.source] else { return Err(Unread::lost("its source is closed")) };
         let label = source.label();
-        let frame = source.frame(stretch.index).map_err(|e| e.to_string())?;
-        let frame = frame.ok_or_else(|| format!("{label} does not show leaf {} again", stretch.index))?;
+        let what = format!("leaf {} of {label}", stretch.index);
+        let frame = source.frame(stretch.index).map_err(|e| Unread::lost(e.to_string()))?;
+        let frame = frame.ok_or_else(|| Unread::lost(format!("{what} is not there any more")))?;
         if log.leaf(stretch.index) != Some(leaf_hash(&frame.leaf)) {
-            return Err(format!("{label} shows another leaf {} than it did before", stretch.index));
+            return Err(Unread::changed(format!("{what} is another one than before")));
         }
         let Ok(Leaf::Batch { commitment, .. }) = Leaf::decode(&frame.leaf) else {
-            return Err(format!("leaf {} of {label} is no batch", stretch.index));
+            return Err(Unread::changed(format!("{what} is no batch")));
         };
         let stored = Stored { codec: frame.codec, bytes: &frame.body };
-        self.body =
-            unpack(&commitment, stored, packer).map_err(|why| format!("leaf {} of {label}: {why}", stretch.index))?;
-        self.records = positions(&commitment, &self.body);
+        let body =
+            unpack(&commitment, stored, packer).map_err(|why| Unread::changed(format!("{what} has changed: {why}")))?;
+        self.records = positions(&commitment, &body.bytes);
         self.records.retain(|(seq, _)| (stretch.from_seq..stretch.next_seq).contains(seq));
-        Ok(())
+        self.body = body.bytes;
+        let mut heads = body.heads;
+        heads.retain(|head| (stretch.from_seq..=stretch.next_seq).contains(&head.next_seq));
+        Ok(heads)
     }
 
     fn peek(&self) -> Option<(Seq, Record<'_>)> {
@@ -116,11 +158,21 @@ impl Reading<'_> {
     }
 }
 
+/// A batch's body that is the one that its commitment is about.
+#[derive(Debug)]
+pub struct Body {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// The chain's heads before each record and after the last one.
+    pub heads: Vec<Head>,
+}
+
 /// A batch's body, if it is the one that its commitment is about.
-pub fn unpack(commitment: &Commitment, stored: Stored<'_>, packer: &mut Packer) -> Result<Vec<u8>, String> {
-    let body = packer.unpack(stored, commitment.body_len as usize).map_err(|e| e.to_string())?;
-    Batch::new(*commitment, body).check_body(|_, _: Head| ()).map_err(|e| e.to_string())?;
-    Ok(body.to_vec())
+pub fn unpack(commitment: &Commitment, stored: Stored<'_>, packer: &mut Packer) -> Result<Body, String> {
+    let bytes = packer.unpack(stored, commitment.body_len as usize).map_err(|e| e.to_string())?;
+    let mut heads = vec![commitment.head_before()];
+    Batch::new(*commitment, bytes).check_body(|_, head| heads.push(head)).map_err(|e| e.to_string())?;
+    Ok(Body { bytes: bytes.to_vec(), heads })
 }
 
 /// Where each record of a checked body begins.

@@ -75,9 +75,7 @@ impl Collector {
 
     /// The checkpoints that it keeps and its newest one, the newest first; of many, the newest ones.
     pub fn checkpoints(&mut self) -> Result<Vec<NamedNote>, FetchError> {
-        let log = self.log_path()?;
-        let newest = self.client.get(&format!("{log}/checkpoint"), MAX_CHECKPOINT_BYTES)?;
-        let mut notes = vec![("checkpoint".to_owned(), newest)];
+        let mut notes = vec![("checkpoint".to_owned(), self.newest()?)];
         let mut sizes: Vec<u64> = Vec::new();
         loop {
             let after = sizes.last().copied().unwrap_or(0);
@@ -97,6 +95,12 @@ impl Collector {
             notes.push((format!("checkpoints/{size}"), note));
         }
         Ok(notes)
+    }
+
+    /// The newest checkpoint alone.
+    pub fn newest(&mut self) -> Result<Vec<u8>, FetchError> {
+        let log = self.log_path()?;
+        self.client.get(&format!("{log}/checkpoint"), MAX_CHECKPOINT_BYTES)
     }
 
     /// The leaves `[from, to)` in log order.

@@ -99,7 +99,7 @@ impl Directory {
     /// All checkpoints, the newest first.
     pub fn checkpoints(&mut self) -> Result<Vec<NamedNote>, ReadError> {
         let mut notes = Vec::new();
-        match self.folder.read("checkpoint", MAX_CHECKPOINT_BYTES) {
+        match self.newest() {
             Ok(note) => notes.push(("checkpoint".to_owned(), note)),
             Err(e) if e.is_absence() => {}
             Err(e) => return Err(e),
@@ -123,6 +123,11 @@ impl Directory {
             Some(Checkpoint::parse(note.text()).ok()?.origin().to_string())
         });
         Ok(notes)
+    }
+
+    /// The newest checkpoint alone.
+    pub fn newest(&self) -> Result<Vec<u8>, ReadError> {
+        self.folder.read("checkpoint", MAX_CHECKPOINT_BYTES)
     }
 
     /// The leaves `[from, size)` in log order, with what is damaged between them.

@@ -1,0 +1,224 @@
+//! Chains, joined over all logs that are followed.
+//!
+//! A batch is shown when its session signed it, its links lead to its end, and it meets what was shown of its chain.
+//! What comes too early waits, up to a bound; then the chain goes on after the hole, and the hole is said. What does not
+//! hold is said and not shown, and the exit code tells.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+
+use anyhow::Result;
+use indelible_chain::batch::Commitment;
+use indelible_chain::digest::Digest;
+use indelible_chain::genesis::Genesis;
+use indelible_chain::id::{ChainId, Seq};
+use indelible_chain::leaf::Leaf;
+use indelible_chain::record::Records;
+use indelible_chain::stored::{Packer, Stored};
+
+use super::lines::{Printer, Whose};
+use super::merge::{Body, positions, unpack};
+use super::runs::{Runs, Taken};
+use crate::exit::{MISSING, TAMPERED, worse};
+use crate::judging::Introduced;
+use crate::limits::{MAX_HELD_BATCHES, MAX_HELD_BYTES};
+use crate::source::OwnedFrame;
+use crate::text::one_line;
+
+/// Where a batch is in its chain; of two for the same positions both are kept, unless they are the same.
+type Place = (Seq, Seq, Digest);
+
+/// The chains.
+pub struct Joined {
+    introduced: Introduced,
+    runs: HashMap<ChainId, Runs>,
+    held: HashMap<ChainId, BTreeMap<Place, (Commitment, Body)>>,
+    held_bytes: usize,
+    packer: Packer,
+    exit: u8,
+}
+
+impl Joined {
+    /// Goes on from what was shown.
+    pub fn new(introduced: Introduced, runs: HashMap<ChainId, Runs>, exit: u8) -> Result<Self> {
+        let packer = Packer::new()?;
+        Ok(Self { introduced, runs, held: HashMap::new(), held_bytes: 0, packer, exit })
+    }
+
+    /// The exit code, as things are.
+    pub const fn exit(&self) -> u8 {
+        self.exit
+    }
+
+    /// Says what is wrong, and that it counts.
+    pub fn complain(&mut self, exit: u8, text: &str) {
+        anstream::eprintln!("indelible: fail: {}", one_line(text));
+        self.exit = worse(self.exit, exit);
+    }
+
+    /// Takes a leaf of a log, and shows what it makes possible.
+    pub fn frame<W: Write>(&mut self, log: &str, frame: &OwnedFrame, printer: &mut Printer<W>) -> Result<()> {
+        self.introduced.learn(&frame.leaf);
+        let Ok(Leaf::Batch { commitment, .. }) = Leaf::decode(&frame.leaf) else { return Ok(()) };
+        let chain = commitment.chain;
+        let what = format!("leaf {} of {log}", frame.index);
+        let Some(genesis) = self.introduced.chains.get(&chain) else {
+            self.complain(
+                TAMPERED,
+                &format!("{what} is not shown: a batch of chain {chain}, which nothing introduced"),
+            );
+            return Ok(());
+        };
+        if !printer.wants(genesis) {
+            return Ok(());
+        }
+        let session = self.introduced.sessions.get(&commitment.session);
+        let signed = session.is_some_and(|s| s.owns(genesis) && commitment.is_signed_by(&s.public_key));
+        let stored = Stored { codec: frame.codec, bytes: &frame.body };
+        let unpacked = unpack(&commitment, stored, &mut self.packer);
+        match unpacked {
+            Ok(body) if signed => self.hold(commitment, body),
+            Ok(_) => self.complain(TAMPERED, &format!("{what} is not shown: no session of the pod signed it")),
+            Err(why) => self.complain(TAMPERED, &format!("{what} is not shown: {why}")),
+        }
+        self.show(chain, printer)?;
+        while self.held_bytes > MAX_HELD_BYTES || self.held.get(&chain).is_some_and(|of| of.len() > MAX_HELD_BATCHES) {
+            if !self.skip(chain) {
+                break; // what is held is of other chains, and within the bound without this one
+            }
+            self.show(chain, printer)?;
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, commitment: Commitment, body: Body) {
+        self.held_bytes += body.bytes.len();
+        let place = (commitment.first_seq, commitment.next_seq(), commitment.last_link);
+        let before = self.held.entry(commitment.chain).or_default().insert(place, (commitment, body));
+        self.held_bytes -= before.map_or(0, |(_, body)| body.bytes.len());
+    }
+
+    /// Shows the batches that meet what was shown.
+    fn show<W: Write>(&mut self, chain: ChainId, printer: &mut Printer<W>) -> Result<()> {
+        let Some(genesis) = self.introduced.chains.get(&chain).cloned() else { return Ok(()) };
+        let Some(mut held) = self.held.remove(&chain) else { return Ok(()) };
+        let mut met = true;
+        while met {
+            met = false;
+            for (place, (commitment, body)) in std::mem::take(&mut held) {
+                match self.runs.entry(chain).or_insert_with(|| Runs::new(chain)).take(&body.heads) {
+                    Taken::Early => {
+                        held.insert(place, (commitment, body));
+                        continue;
+                    }
+                    Taken::Forks(at) => {
+                        let of = name(&genesis);
+                        self.complain(TAMPERED, &format!("{of}: two records before position {at}; one is not shown"));
+                    }
+                    Taken::Shows(ranges) => {
+                        for (seq, at) in positions(&commitment, &body.bytes) {
+                            let is_new = ranges.iter().any(|range| range.contains(&seq));
+                            if is_new && let Some(Ok(record)) = Records::new(&body.bytes[at..]).next() {
+                                printer.record(Whose { chain, genesis: &genesis }, seq, &record)?;
+                            }
+                        }
+                    }
+                }
+                met = true;
+                self.held_bytes -= body.bytes.len();
+            }
+        }
+        if !held.is_empty() {
+            self.held.insert(chain, held);
+        }
+        Ok(())
+    }
+
+    /// Goes on with a chain after a hole, since too much waits for it; whether anything did.
+    fn skip(&mut self, chain: ChainId) -> bool {
+        let held = self.held.get(&chain).and_then(BTreeMap::first_key_value);
+        let Some((head, genesis)) =
+            held.and_then(|(_, (of, _))| Some((of.head_before(), self.introduced.chains.get(&chain)?)))
+        else {
+            return false;
+        };
+        let of = name(genesis);
+        let from = self.runs.entry(chain).or_insert_with(|| Runs::new(chain)).begin(head);
+        let limits = format!("{MAX_HELD_BATCHES} batches of a container, {MAX_HELD_BYTES} bytes of all");
+        self.complain(
+            MISSING,
+            &format!(
+                "{of}: records {from} to {} have not come, and no more can wait for them ({limits}): what comes after \
+                 them is shown; verify tells where they are",
+                head.next_seq
+            ),
+        );
+        true
+    }
+
+    /// Says what still waits.
+    pub fn finish(&self) {
+        for (chain, held) in &self.held {
+            let first = held.keys().next().map_or(Seq::ZERO, |(first, ..)| *first);
+            let of = self.introduced.chains.get(chain).map_or_else(|| format!("chain {chain}"), name);
+            anstream::eprintln!(
+                "indelible: {of}: records from {first} on are not shown, those before them have not come yet"
+            );
+        }
+    }
+}
+
+/// A container, for a person.
+fn name(genesis: &Genesis) -> String {
+    let Genesis { namespace, pod_name, container, .. } = genesis;
+    one_line(&format!("{namespace}/{pod_name}/{container}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use indelible_chain::id::LeafIndex;
+    use indelible_chain::verify::Scope;
+
+    use super::super::lines::Format;
+    use super::*;
+    use crate::demo::issuer::Issuer;
+    use crate::source::directory::Directory;
+    use crate::testlog::TestLog;
+
+    /// The leaf of a log's first batch.
+    const FIRST: u64 = 3;
+
+    /// Takes these batches of a log in this order; gives what is printed, by batch, and the exit code.
+    fn printed(batches: usize, order: impl IntoIterator<Item = u64>) -> (Vec<u64>, u8) {
+        let log = TestLog::new(batches, &Issuer::new().unwrap());
+        let mut directory = Directory::open(log.path()).unwrap();
+        directory.frames(0, log.size(), &mut |_| ()).unwrap();
+        let mut out = Vec::new();
+        let format = Format { timestamps: false, prefix: false, json: false };
+        let mut printer = Printer::new(&mut out, format, Scope::default());
+        let mut joined = Joined::new(Introduced::default(), HashMap::new(), 0).unwrap();
+        for index in (0..FIRST).chain(order.into_iter().map(|n| FIRST + n)) {
+            let frame = directory.frame(LeafIndex::new(index)).unwrap().unwrap();
+            joined.frame("test", &frame, &mut printer).unwrap();
+        }
+        printer.end().unwrap();
+        drop(printer);
+        let text = String::from_utf8(out).unwrap();
+        let batch = |line: &str| line.strip_prefix("line 0 of batch ").map(|n| n.parse().unwrap());
+        (text.lines().filter_map(batch).collect(), joined.exit())
+    }
+
+    #[test]
+    fn a_batch_that_comes_too_early_waits_and_one_that_comes_again_is_not_shown_again() {
+        assert_eq!(printed(4, [0, 2, 3, 0, 1, 2, 4]), (vec![0, 1, 2, 3], 0));
+        assert_eq!(printed(4, [1, 3]), (vec![], 0), "still waiting");
+    }
+
+    #[test]
+    fn when_too_much_waits_for_a_hole_the_chain_goes_on_and_the_hole_can_still_be_filled() {
+        let many = MAX_HELD_BATCHES as u64 + 4;
+        let order = std::iter::once(0).chain(2..many).chain([1]);
+        let shown = std::iter::once(0).chain(2..many).chain([1]).collect();
+        assert_eq!(printed(MAX_HELD_BATCHES + 8, order), (shown, MISSING));
+    }
+}
