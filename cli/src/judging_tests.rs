@@ -159,8 +159,7 @@ fn what_is_remembered_is_the_largest_checkpoint_and_an_older_log_is_then_named()
         let mut terms = terms(log, &issuer);
         terms.known.extend(remembered.known());
         let outcome = judge(&mut [source(log.path())], terms).unwrap();
-        let shown: Vec<_> = outcome.logs.into_iter().flat_map(|log| log.notes).collect();
-        remembered.update(&outcome.report, &shown).unwrap();
+        remembered.update(&outcome.report, &outcome.logs).unwrap();
         outcome.report
     };
     assert_eq!(run(&log).exit, 0);
@@ -174,8 +173,7 @@ fn what_is_remembered_is_the_largest_checkpoint_and_an_older_log_is_then_named()
     let (two, state_of_two) = ([log.path(), &copy], fresh.path().join("state"));
     let outcome = judge(&mut two.map(source), terms(&log, &issuer)).unwrap();
     assert_eq!((outcome.report.exit, outcome.report.logs.len()), (0, 2), "{:?}", outcome.report.findings);
-    let shown: Vec<_> = outcome.logs.into_iter().flat_map(|log| log.notes).collect();
-    Remembered::open(&state_of_two).unwrap().update(&outcome.report, &shown).unwrap();
+    Remembered::open(&state_of_two).unwrap().update(&outcome.report, &outcome.logs).unwrap();
     let kept = fs::read_dir(&state_of_two).unwrap().next().unwrap().unwrap().path();
     assert!(fs::read_to_string(kept).unwrap().contains(&format!("\n{}\n", log.size())));
     // A copy from before: its checkpoint is the one of two leaves.
@@ -197,8 +195,7 @@ fn a_remembered_checkpoint_that_was_altered_never_gives_a_pass() {
         let mut terms = terms(&log, &issuer);
         terms.known.extend(remembered.known());
         let outcome = judge(&mut [source(log.path())], terms).unwrap();
-        let shown: Vec<_> = outcome.logs.into_iter().flat_map(|log| log.notes).collect();
-        remembered.update(&outcome.report, &shown).unwrap();
+        remembered.update(&outcome.report, &outcome.logs).unwrap();
         outcome.report
     };
     assert_eq!(run().exit, 0);
@@ -225,4 +222,21 @@ fn a_remembered_checkpoint_that_was_altered_never_gives_a_pass() {
     }
     fs::write(&path, &whole).unwrap();
     assert_eq!(run().exit, 0);
+}
+
+#[test]
+fn a_remembered_log_of_another_policy_is_left_out_and_left_alone() {
+    use crate::remembered::Remembered;
+    let (log, issuer) = log();
+    let state = tempfile::tempdir().unwrap();
+    let outcome = judge(&mut [source(log.path())], terms(&log, &issuer)).unwrap();
+    Remembered::open(state.path()).unwrap().update(&outcome.report, &outcome.logs).unwrap();
+    let foreign = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
+    for (key, left_out) in [(log.vkey(), 0), (foreign.to_owned(), 1)] {
+        let policy = Policy::from_log_keys([key.parse().unwrap()]).unwrap();
+        let mut remembered = Remembered::open(state.path()).unwrap();
+        assert_eq!(remembered.leave_out_strangers(&policy).len(), left_out);
+        assert_eq!(remembered.known().count(), 1 - left_out);
+    }
+    assert_eq!(fs::read_dir(state.path()).unwrap().count(), 1);
 }

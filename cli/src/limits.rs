@@ -11,6 +11,10 @@ pub const MAX_CHECKPOINT_BYTES: usize = 64 * 1024;
 pub const MAX_VERSION_BYTES: usize = 1024;
 /// Most kept checkpoints of one data directory that are read; one a minute for two years are fewer.
 pub const MAX_KEPT_CHECKPOINTS: usize = 1 << 20;
+/// Bytes of all checkpoints of one data directory.
+pub const MAX_NOTES_BYTES: usize = 512 * 1024 * 1024;
+/// Most pages of a collector's list of kept checkpoints; two years of them are half as many.
+pub const MAX_CHECKPOINT_PAGES: usize = 2048;
 /// Most kept checkpoints that are fetched from one collector, newest first.
 pub const MAX_FETCHED_CHECKPOINTS: usize = 256;
 /// Most files of one directory of a source.
@@ -37,6 +41,16 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an answer may stand still.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// The least that an answer must bring of each second that is waited for it, once it has gone on for that long.
+pub const MIN_BYTES_PER_SECOND: u64 = 16 * 1024;
+/// Largest answer that is read piece by piece; a collector ends one of frames far before.
+pub const MAX_STREAM_BYTES: u64 = 1024 * 1024 * 1024;
+/// Longest part of a server's explanation that is repeated to the user.
+pub const MAX_PROBLEM_BYTES: usize = 4096;
+/// Largest header list of an answer.
+pub const MAX_HEADER_BYTES: u32 = 16 * 1024;
+/// What the server may send of one answer before it is read.
+pub const WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 /// How often an answer that broke off, or a server that was busy, is asked again.
 pub const MAX_RETRIES: u32 = 4;
 /// The wait before the first of these; each further one doubles it.

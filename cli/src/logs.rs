@@ -20,10 +20,9 @@ use tokio::runtime::Handle;
 use crate::args::LogsArgs;
 use crate::clock;
 use crate::exit::{CommandError, worse};
-use crate::judging::judge;
 use crate::terms::{policy, scope, terms};
 use crate::text::lines;
-use crate::verify::open;
+use crate::verify::{judged, open};
 
 pub use lines::{Format, Printer, word};
 pub use merge::print;
@@ -32,9 +31,9 @@ pub use merge::print;
 pub fn run(args: &LogsArgs, runtime: &Handle) -> Result<u8, CommandError> {
     let policy: Policy = policy(&args.trust)?;
     let now = clock::now();
-    let (terms, _) = terms(policy.clone(), &args.evidence, &args.filter, now)?;
-    let (mut sources, _) = open(&args.source, runtime)?;
-    let outcome = judge(&mut sources, terms)?;
+    let terms = terms(policy.clone(), &args.evidence, &args.filter, now)?;
+    let (mut sources, mut opener) = open(&args.source, runtime)?;
+    let outcome = judged(terms, args.evidence.offline, &mut sources, &mut opener)?;
     for finding in &outcome.report.findings {
         say(finding);
     }

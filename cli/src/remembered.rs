@@ -4,14 +4,17 @@
 //! integrity passed, and only by a larger one. What is read from it is a checkpoint like any other that was seen
 //! earlier: its signature is judged, so a state that was altered can make a run complain but never make one pass.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use indelible_chain::checkpoint::Checkpoint;
+use indelible_chain::checkpoint::{Checkpoint, Origin};
 use indelible_chain::note::Note;
+use indelible_chain::policy::Policy;
 use indelible_chain::verify::{Known, KnownBy, LogSummary, Report, Verdict};
 
+use crate::judging::Judged;
 use crate::limits::{MAX_SOURCES, MAX_STATE_BYTES};
 use crate::source::NamedNote;
 use crate::source::folder::{Folder, ReadError};
@@ -38,6 +41,14 @@ impl Remembered {
         Ok(Self { dir: dir.to_owned(), notes: read.collect::<Result<_, _>>()? })
     }
 
+    /// Leaves out the logs that a policy does not name: another policy's runs remember in the same directory. Gives the
+    /// names of their files, which stay as they are.
+    pub fn leave_out_strangers(&mut self, policy: &Policy) -> Vec<String> {
+        let named: BTreeSet<String> = policy.logs().iter().map(|log| file_of(log.origin())).collect();
+        let strangers = self.notes.extract_if(.., |(name, _)| !named.contains(name));
+        strangers.map(|(name, _)| self.dir.join(name).display().to_string()).collect()
+    }
+
     /// The checkpoints, for the judge.
     pub fn known(&self) -> impl Iterator<Item = Known> {
         self.notes.iter().map(|(name, note)| Known {
@@ -48,7 +59,7 @@ impl Remembered {
     }
 
     /// Remembers the logs of a report, out of the notes that sources showed, if integrity passed.
-    pub fn update(&self, report: &Report, shown: &[NamedNote]) -> io::Result<()> {
+    pub fn update(&self, report: &Report, shown: &[Judged]) -> io::Result<()> {
         if report.verdicts.integrity != Verdict::Pass {
             return Ok(());
         }
@@ -62,12 +73,13 @@ impl Remembered {
             };
             let Some((checkpoint, note)) = shown
                 .iter()
+                .flat_map(|log| &log.notes)
                 .filter_map(|(_, note)| Some((read(note)?, note)))
                 .find(|(checkpoint, _)| judged(checkpoint))
             else {
                 continue;
             };
-            let name = format!("{}.checkpoint", checkpoint.origin().log_id());
+            let name = file_of(checkpoint.origin());
             let before = self.notes.iter().find(|(of, _)| *of == name).and_then(|(_, note)| read(note));
             if before.is_none_or(|before| before.size() < checkpoint.size()) {
                 self.write(&name, note)?;
@@ -85,6 +97,11 @@ impl Remembered {
         fs::rename(&temporary, self.dir.join(name))?;
         File::open(&self.dir)?.sync_all()
     }
+}
+
+/// The name of a log's file.
+fn file_of(origin: &Origin) -> String {
+    format!("{}.checkpoint", origin.log_id())
 }
 
 fn read(note: &[u8]) -> Option<Checkpoint> {

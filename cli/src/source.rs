@@ -169,7 +169,7 @@ impl Opener {
             return Err(OpenError::Archive(name.to_owned()));
         }
         if name.contains("://") {
-            return Ok(Source::Collector(Box::new(Collector::new(self.client(name)?))));
+            return Ok(Source::Collector(Box::new(Collector::new(self.client(name, http::Peer::Collector)?))));
         }
         let directory = Directory::open(Path::new(name)).map_err(SourceError::from)?;
         if directory.is_archive() {
@@ -180,13 +180,13 @@ impl Opener {
     }
 
     /// A client of the server at `url`.
-    pub fn client(&mut self, url: &str) -> Result<http::Client, OpenError> {
+    pub fn client(&mut self, url: &str, peer: http::Peer) -> Result<http::Client, OpenError> {
         let tls = match (&self.tls, &self.connection.ca) {
             (Some(tls), _) => tls.clone(),
             (None, Some(ca)) => self.tls.insert(http::tls(ca).map_err(SourceError::from)?).clone(),
             (None, None) => return Err(OpenError::NoCa(url.to_owned())),
         };
-        let client = http::Client::new(self.runtime.clone(), url, tls, self.connection.token.clone());
+        let client = http::Client::new(self.runtime.clone(), url, peer, tls, self.connection.token.clone());
         Ok(client.map_err(SourceError::from)?)
     }
 }

@@ -17,6 +17,7 @@ use crate::args::{EvidenceArgs, FilterArgs, TrustArgs, WhoseArgs};
 use crate::limits::{MAX_CHECKPOINT_BYTES, MAX_CONFIG_BYTES, MAX_EXPECT_BYTES, MAX_RECEIPTS};
 use crate::remembered::Remembered;
 use crate::source::folder::{Folder, ReadError};
+use crate::terminal::say;
 use crate::tokens::IssuerKeys;
 use crate::values::moment;
 
@@ -118,7 +119,10 @@ pub fn terms(
         terms.known.push(Known { by: KnownBy::Operator, label: path.display().to_string(), note });
     }
     let open = |dir: &std::path::PathBuf| Remembered::open(dir).map_err(|e| FlagError::unreadable("--state", dir, e));
-    let remembered = evidence.state.as_ref().map(open).transpose()?;
+    let mut remembered = evidence.state.as_ref().map(open).transpose()?;
+    for file in remembered.iter_mut().flat_map(|remembered| remembered.leave_out_strangers(&terms.policy)) {
+        say(format_args!("--state: {file} is of a log that this policy does not name: not looked at"));
+    }
     terms.known.extend(remembered.iter().flat_map(Remembered::known));
     Ok((terms, remembered))
 }

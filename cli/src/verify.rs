@@ -6,15 +6,16 @@
 use std::io::Write;
 
 use indelible_chain::policy::{Policy, Witness};
-use indelible_chain::verify::{Known, KnownBy};
+use indelible_chain::verify::{Known, KnownBy, Terms};
 use tokio::runtime::Handle;
 
 use crate::args::{SourceArgs, VerifyArgs};
 use crate::exit::{self, CommandError};
 use crate::judging::{Named, Outcome, judge};
 use crate::limits::{MAX_CHECKPOINT_BYTES, MAX_CONFIG_BYTES, MAX_SOURCES};
+use crate::remembered::Remembered;
 use crate::source::folder::ReadError;
-use crate::source::http::FetchError;
+use crate::source::http::{FetchError, Peer};
 use crate::source::{OpenError, Opener, SourceError};
 use crate::terminal::say;
 use crate::terms::{policy, read, terms};
@@ -23,20 +24,9 @@ use crate::{clock, report, terminal};
 
 /// Runs the command; gives the exit code.
 pub fn run(args: &VerifyArgs, runtime: &Handle) -> Result<u8, CommandError> {
-    let (mut terms, remembered) = terms(policy(&args.trust)?, &args.evidence, &args.filter, clock::now())?;
+    let terms = terms(policy(&args.trust)?, &args.evidence, &args.filter, clock::now())?;
     let (mut sources, mut opener) = open(&args.source, runtime)?;
-    if !args.evidence.offline {
-        // Before anything is fetched from the logs: they must show at least what their witnesses have seen.
-        let known = ask_witnesses(&terms.policy, &mut opener);
-        terms.known.extend(known);
-    }
-    let Outcome { report, logs, .. } = judge(&mut sources, terms)?;
-    if let Some(remembered) = remembered {
-        let shown: Vec<_> = logs.into_iter().flat_map(|log| log.notes).collect();
-        if let Err(e) = remembered.update(&report, &shown) {
-            say(format_args!("--state: what was verified is not remembered: {e}"));
-        }
-    }
+    let report = judged(terms, args.evidence.offline, &mut sources, &mut opener)?.report;
     let text = if args.json {
         report::json::render(&report) + "\n"
     } else {
@@ -45,6 +35,27 @@ pub fn run(args: &VerifyArgs, runtime: &Handle) -> Result<u8, CommandError> {
     let mut out = anstream::stdout().lock();
     let shown = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     Ok(exit::unless_shown(report.exit, shown))
+}
+
+/// Judges the sources, under what witnesses have seen unless `offline`, and remembers what held.
+pub fn judged(
+    (mut terms, remembered): (Terms, Option<Remembered>),
+    offline: bool,
+    sources: &mut [Named],
+    opener: &mut Opener,
+) -> Result<Outcome, CommandError> {
+    if !offline {
+        // Before anything is fetched from the logs: they must show at least what their witnesses have seen.
+        let known = ask_witnesses(&terms.policy, opener);
+        terms.known.extend(known);
+    }
+    let outcome = judge(sources, terms)?;
+    if let Some(remembered) = remembered
+        && let Err(e) = remembered.update(&outcome.report, &outcome.logs)
+    {
+        say(format_args!("--state: what was verified is not remembered: {e}"));
+    }
+    Ok(outcome)
 }
 
 /// Opens the sources that the user named. One that is not there is the judge's business, a wrong name is the user's.
@@ -94,32 +105,43 @@ fn ask_witnesses(policy: &Policy, opener: &mut Opener) -> Vec<Known> {
     let mut known = Vec::new();
     for witness in policy.witnesses() {
         let Some(url) = witness.url() else { continue };
-        if let Err(why) = ask_witness(policy, witness, url, opener, &mut known) {
+        for why in ask_witness(policy, witness, url, opener, &mut known) {
             let name = one_line(witness.name());
-            say(format_args!("witness {name} was not asked: {why}; --offline asks none"));
+            say(format_args!("witness {name} gave nothing: {why}; --offline asks none"));
         }
     }
     known
 }
 
+/// Asks a witness for each log of the policy; gives what went wrong. What it does not give of one log it may of another,
+/// unless it is not there at all.
 fn ask_witness(
     policy: &Policy,
     witness: &Witness,
     url: &str,
     opener: &mut Opener,
     known: &mut Vec<Known>,
-) -> Result<(), String> {
+) -> Vec<String> {
     let authority = url.find("://").map_or(0, |at| at + 3);
     let path_at = url[authority..].find('/').map_or(url.len(), |at| authority + at);
     let (base, path) = url.split_at(path_at);
-    let mut client = opener.client(base).map_err(|e| e.to_string())?;
+    let mut client = match opener.client(base, Peer::Witness) {
+        Ok(client) => client,
+        Err(e) => return vec![e.to_string()],
+    };
+    let mut failed = Vec::new();
     for log in policy.logs() {
         let path = format!("{}/{}/checkpoint", path.trim_end_matches('/'), log.origin().log_id());
         match client.get(&path, MAX_CHECKPOINT_BYTES) {
             Ok(note) => known.push(Known { by: KnownBy::Witness, label: witness.name().to_owned(), note }),
             Err(FetchError::NotFound { .. }) => {} // it has not seen this log
-            Err(e) => return Err(e.to_string()),
+            Err(e) => {
+                failed.push(e.to_string());
+                if e.is_outage() {
+                    break;
+                }
+            }
         }
     }
-    Ok(())
+    failed
 }

@@ -80,7 +80,9 @@ impl Followed {
         let name: Arc<str> = one_line(&format!("{claimed} ({})", source.label())).into();
         let mut tree = Tree::new();
         if let Some((0, hashes)) = log.leaves.first() {
-            hashes.iter().for_each(|hash| tree.push(*hash));
+            for hash in hashes {
+                tree.push(*hash);
+            }
         }
         let signed = log.notes.iter().filter_map(|(_, note)| Checkpoint::open(&Note::parse(note).ok()?, &key).ok());
         let largest = signed.max_by_key(Checkpoint::size).ok_or("it has no checkpoint that its log signed")?;

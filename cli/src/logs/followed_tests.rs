@@ -110,7 +110,8 @@ fn a_log_that_is_away_is_asked_until_it_is_back_and_nothing_is_lost() {
 
 #[test]
 fn a_log_that_goes_back_or_signs_something_else_is_false_and_named() {
-    let cases: [(&str, fn(&TestLog)); 4] = [
+    type Case = (&'static str, fn(&TestLog));
+    let cases: [Case; 4] = [
         ("a checkpoint of 1", |log| log.sign_another(1)),
         ("two different roots", |log| log.sign_another(2)),
         ("the leaves 2 to 5 are not those", |log| log.sign_another(5)),

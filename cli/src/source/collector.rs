@@ -17,7 +17,8 @@ use serde::Deserialize;
 use super::http::{Client, FetchError};
 use super::{NamedNote, OwnedFrame, SeeTile, TileFile};
 use crate::limits::{
-    MAX_CHECKPOINT_BYTES, MAX_FETCHED_CHECKPOINTS, MAX_JSON_BYTES, READ_AHEAD_BYTES, READ_AHEAD_FRAMES, TILES_AT_ONCE,
+    MAX_CHECKPOINT_BYTES, MAX_CHECKPOINT_PAGES, MAX_FETCHED_CHECKPOINTS, MAX_JSON_BYTES, READ_AHEAD_BYTES,
+    READ_AHEAD_FRAMES, TILES_AT_ONCE,
 };
 use crate::text::one_line;
 
@@ -77,7 +78,13 @@ impl Collector {
     pub fn checkpoints(&mut self) -> Result<Vec<NamedNote>, FetchError> {
         let mut notes = vec![("checkpoint".to_owned(), self.newest()?)];
         let mut sizes: Vec<u64> = Vec::new();
-        loop {
+        for pages in 0.. {
+            if pages == MAX_CHECKPOINT_PAGES {
+                let why = format!(
+                    "its list of checkpoints has more than {MAX_CHECKPOINT_PAGES} pages, the most that are read"
+                );
+                return Err(self.nonsense("/v1/checkpoints", &why));
+            }
             let after = sizes.last().copied().unwrap_or(0);
             let page: Vec<u64> = self.json(&format!("/v1/checkpoints?after={after}"))?;
             let ascends = page.first().is_none_or(|first| *first > after || sizes.is_empty()) && page.is_sorted();

@@ -24,7 +24,7 @@ use super::folder::{Folder, ReadError};
 use super::layout::{Place, Scan};
 use super::segment::SegmentReader;
 use super::{Found, NamedNote, OwnedFrame, SeeTile, TileFile};
-use crate::limits::{MAX_CHECKPOINT_BYTES, MAX_KEPT_CHECKPOINTS, MAX_VERSION_BYTES};
+use crate::limits::{MAX_CHECKPOINT_BYTES, MAX_KEPT_CHECKPOINTS, MAX_NOTES_BYTES, MAX_VERSION_BYTES};
 use crate::text::one_line;
 
 /// The file that says which format a directory has, a space, and which software made it.
@@ -114,8 +114,15 @@ impl Directory {
             let numbered = names.into_iter().filter_map(|(name, _)| Some((name.parse::<u64>().ok()?, name)));
             let mut numbered: Vec<_> = numbered.collect();
             numbered.sort();
+            let mut bytes = 0;
             for (_, name) in numbered.into_iter().rev() {
-                notes.push((format!("checkpoints/{name}"), kept.read(&name, MAX_CHECKPOINT_BYTES)?));
+                let note = kept.read(&name, MAX_CHECKPOINT_BYTES)?;
+                bytes += note.len();
+                if bytes > MAX_NOTES_BYTES {
+                    let path = kept.path().to_owned();
+                    return Err(ReadError::TooLarge { path, limit: MAX_NOTES_BYTES, unit: "bytes of checkpoints" });
+                }
+                notes.push((format!("checkpoints/{name}"), note));
             }
         }
         self.claimed = notes.iter().find_map(|(_, note)| {

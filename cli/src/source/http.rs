@@ -1,4 +1,4 @@
-//! HTTP/2 over TLS 1.3 to one collector, as an untrusted reader needs it.
+//! HTTP/2 over TLS 1.3 to one collector or witness, as an untrusted reader needs it.
 //!
 //! Owns the connection, the reader token and every bound on what a server may send or how long it may take. Answers are
 //! read whole up to a limit, or piece by piece. What a broken connection or a busy server (429, 503) costs is asked again
@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri};
@@ -21,15 +21,30 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::limits::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, MAX_CONFIG_BYTES, MAX_RETRIES, RETRY_WAIT, STALL_TIMEOUT};
+use crate::limits::{
+    ANSWER_TIMEOUT, CONNECT_TIMEOUT, MAX_CONFIG_BYTES, MAX_HEADER_BYTES, MAX_PROBLEM_BYTES, MAX_RETRIES,
+    MAX_STREAM_BYTES, MIN_BYTES_PER_SECOND, RETRY_WAIT, STALL_TIMEOUT, WINDOW_BYTES,
+};
 use crate::text::one_line;
 
-/// Longest part of a server's explanation that is repeated to the user.
-const MAX_PROBLEM_BYTES: usize = 4096;
-/// Largest header list of an answer.
-const MAX_HEADER_BYTES: u32 = 16 * 1024;
-/// What the server may send of one answer before it is read.
-const WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+/// Who is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// A collector: it gets the reader token.
+    Collector,
+    /// A witness: it does not, and it is a web server like any other.
+    Witness,
+}
+
+impl Peer {
+    /// Where it listens if its URL does not say.
+    const fn port(self) -> u16 {
+        match self {
+            Self::Collector => 7443,
+            Self::Witness => 443,
+        }
+    }
+}
 
 /// Why a collector did not give what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +85,15 @@ pub enum FetchError {
         /// The limit.
         seconds: u64,
     },
+    /// It comes, but hardly.
+    #[error(
+        "{url}: the answer comes at less than {MIN_BYTES_PER_SECOND} bytes a second, the least that is waited for; try \
+         over a better connection, or read a copy of the data directory"
+    )]
+    Slow {
+        /// What was asked for.
+        url: String,
+    },
     /// It is not there.
     #[error("{url}: not found (404)")]
     NotFound {
@@ -87,7 +111,10 @@ pub enum FetchError {
         why: String,
     },
     /// More than a client takes.
-    #[error("{url}: the answer is over the limit of {limit} bytes")]
+    #[error(
+        "{url}: the answer is over the limit of {limit} bytes, which no collector's is; see what answers there, or read \
+         a copy of the data directory"
+    )]
     TooLarge {
         /// What was asked for.
         url: String,
@@ -105,10 +132,15 @@ pub enum FetchError {
 }
 
 impl FetchError {
+    /// Whether nobody answers, whatever is asked for.
+    pub const fn is_outage(&self) -> bool {
+        matches!(self, Self::Connection { .. } | Self::Timeout { .. })
+    }
+
     /// Whether the same request may succeed a moment later.
     fn is_passing(&self) -> bool {
         match self {
-            Self::Connection { .. } | Self::Timeout { .. } => true,
+            _ if self.is_outage() => true,
             Self::Refused { status, .. } => {
                 matches!(*status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
             }
@@ -117,7 +149,7 @@ impl FetchError {
     }
 }
 
-/// A client of one collector. Blocks its thread; the connection lives in the runtime.
+/// A client of one server. Blocks its thread; the connection lives in the runtime.
 pub struct Client {
     runtime: Handle,
     /// `https://host:port`, without a slash at its end.
@@ -125,6 +157,8 @@ pub struct Client {
     host: String,
     port: u16,
     tls: TlsConnector,
+    peer: Peer,
+    /// Only a collector's.
     token: Option<PathBuf>,
     connection: Option<SendRequest<Empty<Bytes>>>,
 }
@@ -161,8 +195,14 @@ pub fn tls(ca: &std::path::Path) -> Result<TlsConnector, FetchError> {
 }
 
 impl Client {
-    /// A client of the collector at `url`, `https://host:port`. Connects when something is asked.
-    pub fn new(runtime: Handle, url: &str, tls: TlsConnector, token: Option<PathBuf>) -> Result<Self, FetchError> {
+    /// A client of the server at `url`, `https://host:port`. Connects when something is asked.
+    pub fn new(
+        runtime: Handle,
+        url: &str,
+        peer: Peer,
+        tls: TlsConnector,
+        token: Option<PathBuf>,
+    ) -> Result<Self, FetchError> {
         let refuse = |why| FetchError::Url { url: one_line(url), why };
         let uri: Uri = url.parse().map_err(|_| refuse("not a URL; expected https://host:port"))?;
         if uri.scheme_str() != Some("https") {
@@ -172,10 +212,11 @@ impl Client {
             return Err(refuse("a collector's URL has no path; expected https://host:port"));
         }
         let host = uri.host().ok_or_else(|| refuse("no host; expected https://host:port"))?;
-        let port = uri.port_u16().unwrap_or(7443);
+        let port = uri.port_u16().unwrap_or(peer.port());
+        let token = token.filter(|_| peer == Peer::Collector);
         let base = format!("https://{host}:{port}");
         let host = host.trim_matches(['[', ']']).to_owned();
-        Ok(Self { runtime, base, host, port, tls, token, connection: None })
+        Ok(Self { runtime, base, host, port, tls, peer, token, connection: None })
     }
 
     /// `https://host:port`.
@@ -248,12 +289,12 @@ impl Client {
         let answer = sent.map_err(|e| FetchError::Connection { url: url.clone(), what: "asking", why: why(&e) })?;
         self.connection = Some(sender);
         let status = answer.status();
-        let mut answer = Answer { runtime, url, body: answer.into_body() };
+        let mut answer = Answer { runtime, url, body: answer.into_body(), received: 0, waited: Duration::ZERO };
         match status {
             StatusCode::OK => Ok(answer),
             StatusCode::NOT_FOUND => Err(FetchError::NotFound { url: answer.url }),
             _ => {
-                let why = answer.problem(status);
+                let why = answer.problem(status, self.peer);
                 Err(FetchError::Refused { url: answer.url, status, why })
             }
         }
@@ -313,14 +354,23 @@ pub struct Answer {
     runtime: Handle,
     url: String,
     body: Incoming,
+    /// Bytes so far.
+    received: u64,
+    /// How long they were waited for; the time in which nobody asked for more does not count.
+    waited: Duration,
 }
 
 impl Answer {
     /// The next bytes; `None` at the end.
     pub fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
         loop {
-            let frame = self.runtime.block_on(async { timeout(STALL_TIMEOUT, self.body.frame()).await });
+            let due = STALL_TIMEOUT + Duration::from_secs(self.received / MIN_BYTES_PER_SECOND);
+            let left = due.saturating_sub(self.waited);
+            let began = Instant::now();
+            let frame = self.runtime.block_on(async { timeout(left.min(STALL_TIMEOUT), self.body.frame()).await });
+            self.waited += began.elapsed();
             match frame {
+                Err(_) if left < STALL_TIMEOUT => return Err(FetchError::Slow { url: self.url.clone() }),
                 Err(_) => {
                     return Err(FetchError::Timeout { url: self.url.clone(), seconds: STALL_TIMEOUT.as_secs() });
                 }
@@ -330,6 +380,11 @@ impl Answer {
                 }
                 Ok(Some(Ok(frame))) => {
                     if let Ok(data) = frame.into_data() {
+                        self.received += data.len() as u64;
+                        if self.received > MAX_STREAM_BYTES {
+                            let limit = usize::try_from(MAX_STREAM_BYTES).unwrap_or(usize::MAX);
+                            return Err(FetchError::TooLarge { url: self.url.clone(), limit });
+                        }
                         return Ok(Some(data));
                     }
                 }
@@ -338,7 +393,7 @@ impl Answer {
     }
 
     /// The server's own explanation, as far as it is short, and what to do.
-    fn problem(&mut self, status: StatusCode) -> String {
+    fn problem(&mut self, status: StatusCode, peer: Peer) -> String {
         let mut text = Vec::new();
         while text.len() <= MAX_PROBLEM_BYTES
             && let Ok(Some(chunk)) = self.next()
@@ -350,7 +405,10 @@ impl Answer {
         let field = |name| problem.as_ref()?.get(name)?.as_str().map(one_line);
         let said = field("detail").or_else(|| field("title")).map(|said| format!(": {said}")).unwrap_or_default();
         let remedy = match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "; give a token that may read with --token",
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if peer == Peer::Collector => {
+                "; give a token that may read with --token"
+            }
+            status if status.is_redirection() => "; redirects are not followed, name the server itself",
             _ => "",
         };
         format!("{said}{remedy}")
@@ -366,4 +424,29 @@ fn why(error: &(dyn std::error::Error + 'static)) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_token_goes_to_collectors_alone_and_each_has_its_own_port() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let token = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(token.path(), "secret\n").unwrap();
+        let roots = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        let tls = TlsConnector::from(Arc::new(roots));
+        for (peer, port, sends) in [(Peer::Collector, 7443, true), (Peer::Witness, 443, false)] {
+            let token = Some(token.path().to_owned());
+            let client = Client::new(runtime.handle().clone(), "https://a.test", peer, tls.clone(), token).unwrap();
+            assert_eq!(client.base(), format!("https://a.test:{port}"));
+            let request = client.request(client.base()).unwrap();
+            assert_eq!(request.headers().contains_key("Indelible-Token"), sends, "{peer:?}");
+        }
+    }
 }
