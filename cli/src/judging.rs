@@ -187,6 +187,7 @@ impl Judging {
         let mut bytes = 0;
         source.frames(0, size, &mut |found| match found {
             Found::Frame(frame) => {
+                self.progress.look();
                 self.keys.learn(frame.leaf);
                 self.introduced.learn(frame.leaf);
                 let frame = OwnedFrame::from(frame);
@@ -238,10 +239,13 @@ impl Judging {
     }
 
     fn tiles(&mut self, source: &mut Source, view: ViewId, size: u64) -> Result<(), SourceError> {
-        source.tiles(size, &mut |file, bytes| match (file, bytes) {
-            (TileFile::Tile(tile), Ok(bytes)) => self.judge.tile(view, tile, bytes),
-            (TileFile::Bundle(bundle), Ok(bytes)) => self.judge.bundle(view, bundle, bytes),
-            (file, Err(why)) => self.judge.no_tile(view, &file.path(), why),
+        source.tiles(size, &mut |file, bytes| {
+            self.progress.look();
+            match (file, bytes) {
+                (TileFile::Tile(tile), Ok(bytes)) => self.judge.tile(view, tile, bytes),
+                (TileFile::Bundle(bundle), Ok(bytes)) => self.judge.bundle(view, bundle, bytes),
+                (file, Err(why)) => self.judge.no_tile(view, &file.path(), why),
+            }
         })
     }
 

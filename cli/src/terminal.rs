@@ -47,13 +47,18 @@ impl Progress {
         self.bar.inc_length(n);
     }
 
-    /// `n` more things are done.
-    pub fn step(&mut self, n: u64) {
+    /// Something is going on: what takes long is shown from now on.
+    pub fn look(&mut self) {
         if !self.shown && self.began.elapsed() > PROGRESS_AFTER && std::io::stderr().is_terminal() {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
             self.bar.enable_steady_tick(Duration::from_millis(200));
             self.shown = true;
         }
+    }
+
+    /// `n` more things are done.
+    pub fn step(&mut self, n: u64) {
+        self.look();
         self.bar.inc(n);
     }
 

@@ -103,8 +103,10 @@ pub fn print<W: Write>(outcome: &Outcome, sources: &mut [Named], printer: &mut P
                 }
             }
         }
-        if let Some(time) = chain.time() {
-            due.push(Reverse((time, n)));
+        match chain.time() {
+            Some(time) => due.push(Reverse((time, n))),
+            // Nothing of it is shown any more: its last body is not held until all others have ended.
+            None => chain.body = Vec::new(),
         }
     }
     Ok(printed)
