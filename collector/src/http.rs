@@ -54,8 +54,10 @@ pub struct App {
     pub desk: Desk,
     /// What may be in flight.
     pub gate: Gate,
-    /// Whether the collector is ending: who waits for news stops waiting.
+    /// Whether the collector is ending: no new connections.
     pub draining: watch::Receiver<bool>,
+    /// Whether its log has its end: who waits for news stops waiting, and connections are closed.
+    pub closing: watch::Receiver<bool>,
     /// Counts.
     pub metrics: Arc<Metrics>,
 }

@@ -1,7 +1,8 @@
 //! A collector's life: what is opened in which order, and how it ends.
 //!
 //! Files are read and addresses bound before the log is opened, so that a wrong flag changes nothing on the volume.
-//! The end is: not ready, no new connection, requests in flight answered, the log sealed, its last checkpoint signed.
+//! The end is: not ready, no new connection, the log sealed behind what waits for it, its last checkpoint signed, readers
+//! given the last of it, connections closed.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -68,6 +69,7 @@ async fn live(config: Config) -> Result<Ended, StartError> {
     let server = bind("listen", config.listen).await?;
     let page = bind("metrics", config.metrics).await?;
     let (drain, draining) = watch::channel(false);
+    let (close, closing) = watch::channel(false);
     let health = Health::new(Arc::new(SystemClock), Arc::clone(&metrics), config.data.clone(), draining.clone());
     let page_address = page.address();
     tokio::spawn(metrics::serve(page.into_listener(), health.clone()));
@@ -91,6 +93,7 @@ async fn live(config: Config) -> Result<Ended, StartError> {
         store: Arc::clone(&store),
         clock,
         draining,
+        closing,
         metrics,
     });
     let serving = tokio::spawn(server.serve(app, reload::server_config(certificate)));
@@ -107,7 +110,7 @@ async fn live(config: Config) -> Result<Ended, StartError> {
             tracing::warn!("told to end a second time: ending at once, the log is not sealed");
             std::process::exit(1);
         }
-        ended = end(drain, serving, &store) => Ok(ended),
+        ended = end(drain, close, serving, &store) => Ok(ended),
     }
 }
 
@@ -118,13 +121,21 @@ fn announce(address: std::net::SocketAddr) {
 }
 
 /// The end in order. A crash at any point of it leaves a log that is not sealed, which the next start goes on with.
-async fn end(drain: watch::Sender<bool>, serving: tokio::task::JoinHandle<Drained>, store: &Store) -> Ended {
+async fn end(
+    drain: watch::Sender<bool>,
+    close: watch::Sender<bool>,
+    serving: tokio::task::JoinHandle<Drained>,
+    store: &Store,
+) -> Ended {
     tracing::info!("ending: no new connections, requests in flight are answered");
     drain.send_replace(true);
+    let sealed = tokio::time::timeout(SEAL_TIMEOUT, store.seal(SealReason::Shutdown)).await;
+    // Only now, so that readers get the last leaves with the checkpoint over them.
+    close.send_replace(true);
     if let Ok(Drained::CutOff) = serving.await {
         tracing::warn!("some connections were cut off");
     }
-    match tokio::time::timeout(SEAL_TIMEOUT, store.seal(SealReason::Shutdown)).await {
+    match sealed {
         Ok(Ok(())) => {
             tracing::info!(size = store.checkpoint().size, "sealed");
             Ended::Told

@@ -61,17 +61,17 @@ pub(super) async fn batches<B>(app: &Arc<App>, id: &str, request: &Request<B>) -
     }
 }
 
-/// Waits until leaf `index` is durable, the time is over, or the collector ends.
+/// Waits until leaf `index` is durable, the time is over, or no more come.
 async fn wait_for_leaf(app: &App, index: u64, wait: Duration) -> Result<(), Problem> {
     let mut size = app.store.size();
     if wait.is_zero() || *size.borrow() > index {
         return Ok(());
     }
     let _waiting = app.gate.wait()?;
-    let mut draining = app.draining.clone();
+    let mut closing = app.closing.clone();
     tokio::select! {
         _ = size.wait_for(|size| *size > index) => {}
-        _ = draining.wait_for(|draining| *draining) => {}
+        _ = closing.wait_for(|closing| *closing) => {}
         () = tokio::time::sleep(wait) => {}
     }
     Ok(())

@@ -1,8 +1,9 @@
 //! The server: sockets, TLS, HTTP/2 connections, and their end.
 //!
 //! Every connection is bounded in what it may hold and in how long it may be silent, and their number is bounded too:
-//! one more is closed at once. At the end no new connection is taken, each is told to go away, requests in flight are
-//! answered, and what is not done by the deadline is cut off.
+//! one more is closed at once. At the end no new connection is taken, and once the log has its end, readers get the last
+//! of it, each connection is told to go away, requests in flight are answered, and what is not done by the deadline is
+//! cut off.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -57,7 +58,8 @@ impl Server {
         self.listener
     }
 
-    /// Serves until `app.draining` says so, and then until every request in flight is answered or the deadline is over.
+    /// Takes connections until `app.draining` says so, and answers until `app.closing` does and every request in flight is
+    /// answered, or the deadline after it is over.
     pub async fn serve(self, app: Arc<App>, tls: Arc<rustls::ServerConfig>) -> Drained {
         let graceful = GracefulShutdown::new();
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -96,7 +98,12 @@ impl Server {
         }
         // New connections are refused from here on: the socket is closed.
         drop(self.listener);
+        let _ = app.closing.clone().wait_for(|closing| *closing).await;
         let ended = async {
+            // Who has waited for the last leaves asks for their checkpoint next.
+            if graceful.count() > 0 {
+                quiet(app.gate.requests()).await;
+            }
             tokio::select! {
                 () = graceful.shutdown() => {}
                 () = quiet(app.gate.requests()) => {}

@@ -10,6 +10,7 @@ use indelible_chain::id::LogId;
 use indelible_chain::leaf::Leaf;
 use indelible_chain::merkle::{Tree, leaf_hash};
 use indelible_chain::note::Note;
+use indelible_chain::statement::Statement;
 use indelible_chain::stored::{Codec, Packer};
 use indelible_chain::tile::{BundleId, TileId};
 
@@ -219,6 +220,28 @@ async fn a_reader_who_waits_gets_the_next_leaf_when_it_comes() {
     assert!(got[0].body.ends_with(b"second"));
     let empty = collector.client().await.get(&format!("/v1/frames?from={}&wait=1ms", next + 100)).await;
     assert_eq!((empty.status.as_u16(), empty.body.len()), (200, 0));
+}
+
+#[tokio::test]
+async fn a_reader_who_waits_at_the_end_gets_the_seal_and_the_checkpoint_over_it() {
+    let mut collector = Collector::start(&[]);
+    let mut writer = Writer::new(&collector, "a").await;
+    let last = receipt(&collector, &writer.send(&[b"last"]).await);
+    let client = collector.client().await;
+    let (reader, path) = (client.clone(), format!("/v1/frames?from={}&wait=30s", last.index.get() + 1));
+    let waiting = tokio::spawn(async move { reader.get(&path).await });
+    // The one who waits is in.
+    until(|| collector.page("/metrics"), |(_, page)| page.contains("open_connections 2")).await;
+    collector.signal("TERM");
+    let answer = tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap();
+    let got = frames(&answer.body);
+    let seal = got.iter().find(|frame| {
+        let statement = Leaf::decode(&frame.leaf).unwrap();
+        matches!(statement, Leaf::Statement { statement: Statement::Sealed { .. }, .. })
+    });
+    let seal = seal.expect("the last leaf is read").index;
+    until(|| newest(&client, &collector), |checkpoint| checkpoint.size() > seal).await;
+    assert_eq!(collector.wait().await.code(), Some(0));
 }
 
 #[tokio::test]
