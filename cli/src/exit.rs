@@ -82,7 +82,7 @@ impl OpenError {
 
 #[cfg(test)]
 mod tests {
-use std::io::ErrorKind;
+    use std::io::ErrorKind;
 
     use super::*;
 

@@ -22,6 +22,7 @@ use super::runs::Runs;
 use crate::exit::{CommandError, UNVERIFIED, worse};
 use crate::judging::{Judged, Named, Outcome};
 use crate::limits::FOLLOW_QUEUE;
+use crate::terminal::say;
 use crate::text::one_line;
 
 /// How often what was printed is handed on, and the user's wish to end is looked for.
@@ -45,7 +46,7 @@ pub fn run<W: Write>(
                 let send = send.clone();
                 std::thread::spawn(move || followed.follow(&send));
             }
-            Err(why) => anstream::eprintln!("indelible: {why}"),
+            Err(why) => say(format_args!("{why}")),
         }
     }
     drop(send);
@@ -94,14 +95,14 @@ fn print<W: Write>(
             Ok(News::Away { log, why, sealed }) => {
                 let since = if sealed { ", sealed" } else { "" };
                 let again = "it is asked again until it is back";
-                anstream::eprintln!("indelible: {log} is away{since}: {}; {again}", one_line(&why));
+                say(format_args!("{log} is away{since}: {}; {again}", one_line(&why)));
                 // One that has ended in order owes nothing.
                 if !sealed {
                     away.insert(log.to_string());
                 }
             }
             Ok(News::Back { log }) => {
-                anstream::eprintln!("indelible: {log} is back");
+                say(format_args!("{log} is back"));
                 away.remove(&*log);
             }
             Ok(News::Ended { log, why, exit }) => {

@@ -23,6 +23,7 @@ use crate::exit::{MISSING, TAMPERED, worse};
 use crate::judging::Introduced;
 use crate::limits::{MAX_HELD_BATCHES, MAX_HELD_BYTES};
 use crate::source::OwnedFrame;
+use crate::terminal::say;
 use crate::text::one_line;
 
 /// Where a batch is in its chain; of two for the same positions both are kept, unless they are the same.
@@ -52,7 +53,7 @@ impl Joined {
 
     /// Says what is wrong, and that it counts.
     pub fn complain(&mut self, exit: u8, text: &str) {
-        anstream::eprintln!("indelible: fail: {}", one_line(text));
+        say(format_args!("fail: {}", one_line(text)));
         self.exit = worse(self.exit, exit);
     }
 
@@ -161,9 +162,7 @@ impl Joined {
         for (chain, held) in &self.held {
             let first = held.keys().next().map_or(Seq::ZERO, |(first, ..)| *first);
             let of = self.introduced.chains.get(chain).map_or_else(|| format!("chain {chain}"), name);
-            anstream::eprintln!(
-                "indelible: {of}: records from {first} on are not shown, those before them have not come yet"
-            );
+            say(format_args!("{of}: records from {first} on are not shown, those before them have not come yet"));
         }
     }
 }

@@ -22,6 +22,7 @@ use super::lines::{Printer, Whose};
 use super::runs::{Runs, Taken};
 use crate::exit::{TAMPERED, UNVERIFIED, worse};
 use crate::judging::{Named, Outcome};
+use crate::terminal::say;
 use crate::text::one_line;
 
 /// A chain that is being read.
@@ -97,7 +98,7 @@ pub fn print<W: Write>(outcome: &Outcome, sources: &mut [Named], printer: &mut P
                     let Genesis { namespace, pod_name, container, .. } = chain.genesis;
                     let whose = one_line(&format!("{namespace}/{pod_name}/{container}"));
                     let from = stretch.from_seq;
-                    anstream::eprintln!("indelible: fail: {whose} from record {from} on is not shown: {why}");
+                    say(format_args!("fail: {whose} from record {from} on is not shown: {why}"));
                     printed.exit = worse(printed.exit, exit);
                     chain.next = chain.route.stretches.len();
                 }
