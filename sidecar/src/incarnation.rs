@@ -8,8 +8,9 @@ use indelible_chain::control::{GapReason, ResumeReason};
 use indelible_chain::genesis::Genesis;
 use indelible_chain::id::{Seq, Time};
 
-use crate::decision::{FileEnd, GivenUp, Origin, Resumed};
+use crate::decision::{FileEnd, GivenUp, Late, Origin, Resumed};
 use crate::files::{FileId, Place, Position, Row, Table};
+use crate::journal::entry::Entry;
 use crate::journal::{Cursor, State};
 use crate::lines;
 
@@ -149,7 +150,7 @@ pub fn take_over(
         if state.table.index(late.file).is_some_and(|index| index < reread) {
             let seq = Seq::new(1 + state.lates.len() as u64);
             // Where reading begins now, they are the first that is said.
-            state.lates.push_back(crate::decision::Late { seq, place, ..late.clone() });
+            state.apply(Entry::Late(Late { seq, place, ..late.clone() }));
         }
     }
     Ok(state)
@@ -164,9 +165,10 @@ enum Missing {
     Gap,
 }
 
-/// Whether of a chain that took over nothing but its record 0 may have been seen, and that is not receipted.
+/// Whether of a chain that took over nothing but its record 0 may have been seen, and that is not receipted: nothing else
+/// is handed out before the cursor is behind it. The reach does not tell: LATE records of the chain before are within it.
 pub fn is_unheard(state: &State) -> bool {
-    state.origin.resumed.is_some() && state.cursor.head.next_seq == Seq::ZERO && state.reach.next_seq <= Seq::new(1)
+    state.origin.resumed.is_some() && state.cursor.head.next_seq == Seq::ZERO
 }
 
 /// Where the next chain begins: at the cursor's line, or at the first part of the earliest line that is open there; where

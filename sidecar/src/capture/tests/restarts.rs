@@ -341,3 +341,26 @@ fn late_records_that_were_not_receipted_are_said_again_by_the_chain_that_takes_o
     rig.terminate();
     assert_eq!(shown(&rig.chain(1).records), ["resumed reboot", "late/l", "end"]);
 }
+
+#[test]
+fn a_chain_that_took_over_with_late_records_is_begun_again_until_it_is_heard() {
+    let mut rig = Rig::new();
+    let old = rig.logs.append(APP, "0.log", &line(1, "F", "one"));
+    rig.drain();
+    rig.logs.rename(APP, "0.log", "0.log.20261122-200002");
+    rig.logs.append(APP, "0.log", &line(2, "F", "two"));
+    rig.drain();
+    old.add(&line(3, "F", "late"));
+    rig.flush();
+    rig.kill();
+    rig.logs.remove(APP, "0.log");
+    rig.start();
+    rig.flush();
+    assert_eq!(shown(&rig.chain(1).records), ["resumed file-gone"], "alone until it is receipted");
+    rig.settings.boot_id = "boot two".into();
+    restart(&mut rig);
+    rig.terminate();
+    assert_eq!(resumed(&rig, 1), (ResumeReason::FileGone, Some(3)));
+    assert_eq!(shown(&rig.chain(1).records), ["resumed file-gone", "late/l", "end"]);
+    assert_eq!(rig.chains.len(), 2);
+}
