@@ -9,7 +9,8 @@
 //!
 //! Invariant: what is in memory is the fold of the entries in the file ([`State::apply`] is the only way to change it,
 //! live and at load). Decisions are synced before they count; a cursor or a reach is not: a process that dies leaves
-//! its page cache behind, and a node that dies comes back with another boot id, by which the chain is replaced.
+//! its page cache behind, and a node that dies comes back with another boot id, by which the chain is replaced. The one
+//! that is synced is the first cursor of a chain that took over: before it, such a chain is not replaced but begun again.
 
 pub mod dir;
 pub mod entry;

@@ -24,7 +24,7 @@ use indelible_chain::id::{ChainId, Head, Time};
 use crate::capture::{Output, Stats};
 use crate::files::{FileId, Place, Position};
 use crate::incarnation::{Beside, Readable, is_unheard};
-use crate::journal::{Cursor, Journal, JournalError, Store};
+use crate::journal::{Cursor, Journal, JournalError, Store, Sync};
 use crate::limits::{MAX_UNRECEIPTED_CHAIN, POLL_INTERVAL};
 use crate::lines::Assembler;
 use crate::logdir::{Content, Inode, LogDir, Names};
@@ -243,13 +243,15 @@ impl Tail {
         Some(Cursor { head: chain.head(), place: self.place, lines: self.lines.state().clone() })
     }
 
-    /// Writes down that the cursor moved. Not synced: a crash leaves an older one, from which the same records follow.
+    /// Writes down that the cursor moved. Not synced: a crash leaves an older one, from which the same records follow. But
+    /// for the first of a chain that took over: without it a node that died begins that chain again, with other records.
     fn save_cursor(&mut self, e: &mut Edges<'_>) -> Result<(), JournalError> {
         let Some(cursor) = self.chain.as_mut().and_then(Chain::take_moved) else { return Ok(()) };
         self.identify(cursor.place.file());
         let closed = cursor.place == Place::End;
+        let sync = if is_unheard(self.journal.state()) { Sync::Yes } else { Sync::No };
         let entry = crate::journal::entry::Entry::Cursor(cursor.clone());
-        if let Err(error) = self.journal.record(e.store, vec![entry], crate::journal::Sync::No) {
+        if let Err(error) = self.journal.record(e.store, vec![entry], sync) {
             if let Some(chain) = &mut self.chain {
                 chain.put_back(cursor);
             }

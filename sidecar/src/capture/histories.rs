@@ -44,7 +44,9 @@ enum Act {
     Wait(u64),
     Kill,
     Start,
-    Reboot,
+    Reboot {
+        power_lost: bool,
+    },
     Fault {
         calls: u32,
         torn_at: usize,
@@ -72,7 +74,7 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 fn with_reboots() -> impl Strategy<Value = Act> {
-    prop_oneof![20 => act(), 1 => Just(Act::Reboot)]
+    prop_oneof![20 => act(), 1 => any::<bool>().prop_map(|power_lost| Act::Reboot { power_lost })]
 }
 
 /// What the first run of the sidecar saw.
@@ -118,7 +120,7 @@ struct Model {
     seen: u32,
     unseen_rotations: u32,
     boots: u32,
-    /// What could not be written down before a kill, the next run does not know.
+    /// What could not be written down before a kill, or was lost with the power, the next run does not know.
     faults: u32,
     start: Start,
 }
@@ -292,8 +294,12 @@ impl Model {
             Act::Wait(seconds) => self.rig.pass(Duration::from_secs(*seconds)),
             Act::Kill => self.kill(),
             Act::Start => self.start(),
-            Act::Reboot => {
+            Act::Reboot { power_lost } => {
                 self.kill();
+                if *power_lost {
+                    self.rig.store.lose_unsynced();
+                    self.faults += 1;
+                }
                 self.boots += 1;
                 self.rig.settings.boot_id = format!("boot {}", self.boots);
             }

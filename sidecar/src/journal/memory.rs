@@ -10,6 +10,8 @@ use crate::journal::{Store, Sync};
 #[derive(Debug, Default)]
 struct Disk {
     journals: BTreeMap<String, Vec<u8>>,
+    /// How many bytes of each were synced.
+    synced: BTreeMap<String, usize>,
     /// Calls that succeed before one fails; `None`: all succeed.
     fails_after: Option<u32>,
     /// A failing append stores this many of its bytes.
@@ -31,6 +33,14 @@ impl MemoryStore {
     /// The state is gone.
     pub(crate) fn lose(&self) {
         self.0.borrow_mut().journals.clear();
+    }
+
+    /// The node loses power: what was not synced is gone.
+    pub(crate) fn lose_unsynced(&self) {
+        let Disk { journals, synced, .. } = &mut *self.0.borrow_mut();
+        for (container, journal) in journals {
+            journal.truncate(synced.get(container).copied().unwrap_or(0));
+        }
     }
 
     pub(crate) fn bytes(&self, container: &str) -> Option<Vec<u8>> {
@@ -79,6 +89,10 @@ impl Store for MemoryStore {
         let stored = if called.is_ok() { bytes.len() } else { disk.torn_at.min(bytes.len()) };
         let journal = disk.journals.get_mut(container).ok_or(io::ErrorKind::NotFound)?;
         journal.extend_from_slice(&bytes[..stored]);
+        let len = journal.len();
+        if called.is_ok() && sync == Sync::Yes {
+            disk.synced.insert(container.into(), len);
+        }
         called
     }
 
@@ -87,6 +101,7 @@ impl Store for MemoryStore {
         disk.call()?;
         disk.syncs += 1;
         disk.journals.insert(container.into(), bytes.to_vec());
+        disk.synced.insert(container.into(), bytes.len());
         Ok(())
     }
 

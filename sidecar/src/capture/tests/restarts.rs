@@ -364,3 +364,20 @@ fn a_chain_that_took_over_with_late_records_is_begun_again_until_it_is_heard() {
     assert_eq!(shown(&rig.chain(1).records), ["resumed file-gone", "late/l", "end"]);
     assert_eq!(rig.chains.len(), 2);
 }
+
+#[test]
+fn a_node_that_loses_power_after_a_chain_took_over_makes_no_fork() {
+    let mut rig = half_receipted();
+    rig.settings.boot_id = "boot two".into();
+    restart(&mut rig);
+    rig.drain();
+    assert_eq!(shown(&rig.chain(1).records), ["resumed reboot", "started 0", "three"]);
+    rig.kill();
+    rig.store.lose_unsynced();
+    rig.settings.boot_id = "boot three".into();
+    rig.logs.remove(APP, "0.log");
+    rig.start();
+    // The rig refuses another record where one of the second chain is.
+    rig.terminate();
+    assert_eq!(resumed(&rig, 2), (ResumeReason::FileGone, Some(1)));
+}
