@@ -280,8 +280,8 @@ impl Tail {
         table.rows().iter().skip(table.reading(self.place).unwrap_or(usize::MAX)).map(unread).sum()
     }
 
-    /// The file that would be given up next, and from which offset on: the oldest one with unread bytes that is no
-    /// longer live.
+    /// The file that would be given up next, and from which offset on: the oldest one with unread bytes that nobody
+    /// writes to any more. To a file that was renamed the runtime does until its successor holds a byte.
     fn oldest_unread(&self) -> Option<(&Row, u64)> {
         if !self.decides() && self.stage != Stage::Suspended {
             return None;
@@ -290,6 +290,9 @@ impl Tail {
         let from = table.reading(self.place)?;
         table.rows()[from..].iter().filter(|row| row.end.is_none() && !table.is_live(row)).find_map(|row| {
             let held = self.held.get(&row.id)?;
+            if held.names == Names::Some && self.successor(row.id).is_none() {
+                return None;
+            }
             let offset = match self.place {
                 Place::In(at) if at.file == row.id => at.offset,
                 _ => 0,

@@ -170,3 +170,21 @@ fn many_small_batches_without_receipts_become_few_large_ones() {
     rig.drain();
     assert_eq!(rig.only().len(), 502);
 }
+
+#[test]
+fn a_renamed_file_is_not_given_up_while_the_runtime_may_still_write_to_it() {
+    let mut rig = Rig::new();
+    rig.settings.max_held_bytes = 1 << 20;
+    rig.start();
+    let old = rig.logs.append(APP, "0.log", &megabytes(8));
+    rig.flush();
+    rig.logs.rename(APP, "0.log", "0.log.20261122-200002");
+    rig.flush();
+    old.add(&megabytes(1));
+    rig.logs.append(APP, "0.log", &line(2, "F", "two"));
+    rig.terminate();
+    let all = shown(rig.only());
+    let gap = all.iter().find_map(|said| said.strip_prefix("gap held-bytes-exceeded 0.log.20261122-200002 ")).unwrap();
+    let read = all.iter().filter(|said| said.starts_with('x')).count();
+    assert_eq!(read * (megabytes(1).len() / 100) + gap.parse::<usize>().unwrap(), megabytes(9).len());
+}
