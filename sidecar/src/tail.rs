@@ -101,6 +101,7 @@ pub struct Tail {
     aliases: BTreeMap<(String, Inode), FileId>,
     /// Files that the last listing showed.
     named: BTreeSet<FileId>,
+    /// What the very first listing showed.
     first: Option<First>,
     beside: Beside,
     /// Files that this run knows again by hints alone.

@@ -25,6 +25,8 @@ pub(super) enum Stage {
     Loaded {
         /// How much of the state could be read.
         trust: Trust,
+        /// Since when a file is there that cannot be opened.
+        refused: Option<Time>,
     },
     /// Without state: collectors are asked whether they know the chain.
     Asking {
@@ -69,8 +71,8 @@ impl Tail {
         let (stage, journal) = match found {
             None => (Stage::New, draft),
             Some(Loaded::Lost) => (Stage::Lost, draft),
-            Some(Loaded::Damaged(state)) => (Stage::Loaded { trust: Trust::Damaged }, loaded(*state)),
-            Some(Loaded::Sound(state)) => (Stage::Loaded { trust: Trust::Whole }, loaded(*state)),
+            Some(Loaded::Damaged(state)) => (Stage::Loaded { trust: Trust::Damaged, refused: None }, loaded(*state)),
+            Some(Loaded::Sound(state)) => (Stage::Loaded { trust: Trust::Whole, refused: None }, loaded(*state)),
         };
         let place = journal.state().cursor.place;
         Ok(Self {
@@ -112,7 +114,7 @@ impl Tail {
             Stage::Asking { since, known: None } if !(0..nanos(ASK_TIMEOUT)).contains(&e.now.since(since)) => {
                 self.begin_with(e, self.journal.state().clone())
             }
-            Stage::Loaded { trust } => {
+            Stage::Loaded { trust, .. } => {
                 match judge(self.journal.state(), trust, e.boot_id, self.beside, |file| self.readable(file)) {
                     None => self.begin_with(e, self.journal.state().clone()),
                     Some(reason) => self.replace(e, reason),

@@ -6,7 +6,8 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use super::{Edges, Held, Look, Tail, Unopened};
+use super::leave::nanos;
+use super::{Edges, Ending, Held, Look, Tail, Unopened};
 use crate::decision::{FileEnd, GivenUp};
 use crate::files::{
     FileId, FileName, Identity, NewFile, Packed, Place, Position, Row, Turn, first_time, hole, listing_order,
@@ -14,7 +15,7 @@ use crate::files::{
 use crate::incarnation::{Beside, Readable, is_anchored, is_unheard};
 use crate::journal::Sync;
 use crate::journal::entry::Entry;
-use crate::limits::{IDENTITY_BYTES, MAX_FILES, MAX_LISTINGS};
+use crate::limits::{IDENTITY_BYTES, MAX_FILES, MAX_LISTINGS, READ_RETRY};
 use crate::logdir::{Content, Inode, Listed, Names, ReadError};
 use crate::tail::begin::{First, Stage};
 use indelible_chain::control::GapReason;
@@ -59,8 +60,7 @@ impl Tail {
 
     fn list(&mut self, e: &mut Edges<'_>) -> io::Result<Found> {
         let listed = select(e.logs.list(&self.container)?);
-        let first = if self.first.is_none() { Look::Due } else { Look::Done };
-        self.note_first(&listed);
+        let plain = listed.iter().all(|(_, file)| file.name == FileName::live(0));
         self.named.clear();
         let (mut opened, mut found, mut unopened) = (Vec::new(), Found::Nothing, Vec::new());
         for (name, Listed { name: full, inode, size }) in listed {
@@ -82,6 +82,12 @@ impl Tail {
             }
         }
         let mut new = self.recognise(opened);
+        if !unopened.is_empty() && self.waits_to_open(e) {
+            // What is new among the others is opened again with it.
+            return Ok(Found::Nothing);
+        }
+        let first = if self.first.is_none() { Look::Due } else { Look::Done };
+        self.first.get_or_insert(if plain { First::Fresh } else { First::Under });
         new.extend(self.unopened(unopened));
         new.sort_by(|(a, _), (b, _)| listing_order(a, b));
         self.declare_missing(e, &new.iter().map(|(file, _)| file.clone()).collect::<Vec<_>>(), first);
@@ -186,6 +192,17 @@ impl Tail {
         let from = open.chain(state.table.reading(state.cursor.place)).min();
         let behind = from.is_some_and(|from| state.table.index(id).is_some_and(|index| index < from));
         !(behind && state.table.get(id).is_some_and(|row| row.watched))
+    }
+
+    /// Whether a file that cannot be opened when a run starts is tried again before the state is judged: only when it is
+    /// open can be told which one it is.
+    fn waits_to_open(&mut self, e: &Edges<'_>) -> bool {
+        let Stage::Loaded { refused, .. } = &mut self.stage else { return false };
+        let since = *refused.get_or_insert_with(|| {
+            tracing::warn!(container = self.container, "a log file cannot be opened, trying again");
+            e.now
+        });
+        self.first.is_none() && e.ending == Ending::No && (0..nanos(READ_RETRY)).contains(&e.now.since(since))
     }
 
     /// Files that cannot be opened: those that are new get a row, so that their turn comes.
@@ -317,14 +334,6 @@ impl Tail {
             && let Some(row) = self.journal.table_mut().get_mut(id)
         {
             (row.identity, row.first_time) = (Identity::of(&prefix), first_time(&prefix));
-        }
-    }
-
-    /// Remembers what the very first listing showed.
-    fn note_first(&mut self, listed: &[(FileName, Listed)]) {
-        if self.first.is_none() {
-            let plain = listed.iter().all(|(_, file)| file.name == FileName::live(0));
-            self.first = Some(if plain { First::Fresh } else { First::Under });
         }
     }
 }

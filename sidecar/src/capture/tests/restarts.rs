@@ -381,3 +381,26 @@ fn a_node_that_loses_power_after_a_chain_took_over_makes_no_fork() {
     rig.terminate();
     assert_eq!(resumed(&rig, 2), (ResumeReason::FileGone, Some(1)));
 }
+
+#[test]
+fn a_file_that_cannot_be_opened_at_a_start_has_ten_seconds_before_it_is_gone() {
+    for (seconds, chains) in [(9, 1), (10, 2)] {
+        let mut rig = half_receipted();
+        rig.kill();
+        rig.logs.rename(APP, "0.log", "0.log.20261122-200004");
+        rig.logs.append(APP, "0.log", &line(5, "F", " and five"));
+        rig.logs.refuse("0.log.20261122-200004", true);
+        rig.start();
+        rig.settle();
+        rig.pass(Duration::from_secs(seconds));
+        rig.settle();
+        rig.logs.refuse("0.log.20261122-200004", false);
+        rig.terminate();
+        assert_eq!(rig.chains.len(), chains, "{seconds}");
+        if chains == 1 {
+            assert_eq!(shown(rig.only()), ["started 0", "one", "two", "three", "four and five", "end"]);
+        } else {
+            assert_eq!(resumed(&rig, 1).0, ResumeReason::FileGone);
+        }
+    }
+}
