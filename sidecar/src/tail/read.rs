@@ -137,7 +137,6 @@ impl Tail {
         };
         match held.content.read_at(offset, &mut e.window[..want]) {
             Ok(n) => {
-                self.failing = None;
                 // Where it cannot be read any further looks like its end: ask behind it.
                 if n < want {
                     let end = offset + n as u64;
@@ -145,6 +144,7 @@ impl Tail {
                         return self.cannot_read(e, turn, end, Some(&error)).map(Err);
                     }
                 }
+                self.failing = None;
                 Ok(Ok(n))
             }
             Err(error) => self.cannot_read(e, turn, offset, Some(&error)).map(Err),

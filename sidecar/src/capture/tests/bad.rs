@@ -49,6 +49,8 @@ fn a_file_that_can_be_read_only_in_part_is_read_so_far_and_then_given_up() {
     rig.logs.append(APP, "1.log", &line(3, "F", "three"));
     rig.drain();
     rig.pass(Duration::from_secs(12));
+    rig.drain();
+    assert_eq!(rig.capture().stats().gaps, 1);
     rig.terminate();
     let rest = line(2, "F", "never read").len() - 4;
     let gap = format!("gap unreadable 0.log {rest}");
