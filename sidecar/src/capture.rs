@@ -65,7 +65,7 @@ pub enum Output {
     },
     /// A batch to deliver.
     Batch(Sealed),
-    /// The FINAL of this chain was receipted: nothing follows in it.
+    /// Nothing follows in this chain: its FINAL was receipted, or another one took over from it.
     Closed(ChainId),
 }
 

@@ -141,7 +141,11 @@ impl Tail {
             .expect("only the incarnation was changed");
         tracing::warn!(container = self.container, reason = reason.word(), "a new incarnation of the chain begins");
         e.stats.count_resumed(reason);
-        self.begin_with(e, state)
+        let replaced = self.chain.as_ref().filter(|chain| chain.is_introduced()).map(Chain::id);
+        self.begin_with(e, state)?;
+        // One that was not heard is begun again under its own id.
+        e.out.extend(replaced.filter(|replaced| self.chain_id() != Some(*replaced)).map(Output::Closed));
+        Ok(())
     }
 
     /// Writes the state down and opens the chain at its cursor.
@@ -200,11 +204,9 @@ impl Tail {
 
     /// The chain's FINAL is receipted.
     pub(super) fn closed(&mut self, e: &mut Edges<'_>) -> Result<(), JournalError> {
-        if let Some(chain) = &self.chain {
-            e.out.push(Output::Closed(chain.id()));
-        }
         match e.ending {
             Ending::Yes => {
+                e.out.extend(self.chain_id().map(Output::Closed));
                 self.stage = Stage::Closed;
                 Ok(())
             }

@@ -75,6 +75,11 @@ impl Chain {
         self.unknown = Some(genesis);
     }
 
+    /// Whether forwarding was told of it.
+    pub(super) const fn is_introduced(&self) -> bool {
+        self.unknown.is_none()
+    }
+
     pub(super) const fn id(&self) -> ChainId {
         self.builder.chain()
     }

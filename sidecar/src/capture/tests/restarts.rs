@@ -161,6 +161,23 @@ fn after_a_reboot_another_chain_begins_at_the_cursor() {
 }
 
 #[test]
+fn a_chain_that_is_replaced_while_the_sidecar_runs_is_reported_closed() {
+    let mut rig = half_receipted();
+    let file = rig.logs.append(APP, "0.log", &line(5, "F", &"x".repeat(9_970)).repeat(300));
+    rig.flush();
+    restart(&mut rig);
+    rig.work();
+    // What the run before has handed out cannot be read again.
+    file.break_from(Some(2 << 20));
+    rig.settle();
+    rig.pass(Duration::from_secs(10));
+    rig.drain();
+    assert_eq!(resumed(&rig, 1).0, ResumeReason::FileGone);
+    assert!(rig.chain(0).closed);
+    rig.terminate();
+}
+
+#[test]
 fn another_chain_begins_where_the_line_that_was_open_at_the_cursor_began() {
     let mut rig = Rig::new();
     let parts = [line(1, "F", "one"), line(2, "P", "two "), line(3, "P", "and ")].concat();
