@@ -55,6 +55,8 @@ pub enum Output {
         chain: ChainId,
         /// What its id is the digest of.
         genesis: Genesis,
+        /// Where its first batch begins: everything before is receipted.
+        head: Head,
     },
     /// Does any collector know this chain? Answered with [`Capture::known`]; without an answer in 5 s it is not known.
     Ask {

@@ -396,7 +396,7 @@ impl Forward {
 
     fn output(&mut self, now: Moment, output: Output) {
         match output {
-            Output::Introduce { chain, genesis } => self.queue.open(chain, genesis),
+            Output::Introduce { chain, genesis, head } => self.queue.open(chain, genesis, head),
             Output::Ask { container, genesis } => self.asked(now, container, genesis),
             Output::Batch(sealed) => {
                 self.tally.batches_sealed += 1;

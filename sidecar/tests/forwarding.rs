@@ -96,7 +96,11 @@ impl Rig {
             rejected: Vec::new(),
             notices: Vec::new(),
         };
-        rig.apply(Event::Output(Output::Introduce { chain, genesis: rig.genesis.clone() }));
+        rig.apply(Event::Output(Output::Introduce {
+            chain,
+            genesis: rig.genesis.clone(),
+            head: Head::start_of(chain),
+        }));
         rig
     }
 

@@ -61,6 +61,8 @@ pub(crate) struct Rig {
     /// In the order in which they were introduced first.
     pub(crate) chains: Vec<ChainId>,
     pub(crate) stored: BTreeMap<ChainId, Stored>,
+    /// The heads with which chains were introduced last.
+    pub(crate) introduced: BTreeMap<ChainId, Head>,
     /// Batches that this run handed out and that are not receipted.
     pub(crate) flying: Vec<Sealed>,
     /// What collectors answer to questions; `None`: nothing.
@@ -105,6 +107,7 @@ impl Rig {
             capture: None,
             chains: Vec::new(),
             stored: BTreeMap::new(),
+            introduced: BTreeMap::new(),
             flying: Vec::new(),
             known: Some(false),
             signer: signer(0),
@@ -139,8 +142,9 @@ impl Rig {
         let now = self.now;
         for output in self.capture().work(now) {
             match output {
-                Output::Introduce { chain, genesis } => {
+                Output::Introduce { chain, genesis, head } => {
                     assert_eq!(genesis.chain_id().unwrap(), chain);
+                    self.introduced.insert(chain, head);
                     if !self.chains.contains(&chain) {
                         self.chains.push(chain);
                     }

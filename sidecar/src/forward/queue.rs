@@ -57,8 +57,8 @@ impl Pending {
 #[derive(Debug)]
 struct Chain {
     genesis: Genesis,
-    /// The newest receipted head; `None` while nothing of this session is receipted.
-    head: Option<Head>,
+    /// The newest receipted head.
+    head: Head,
     /// Its batches in order.
     batches: VecDeque<BatchId>,
     /// Capture will send nothing more.
@@ -91,9 +91,9 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// A chain of this session, before its first batch.
-    pub fn open(&mut self, chain: ChainId, genesis: Genesis) {
-        self.chains.entry(chain).or_insert(Chain { genesis, head: None, batches: VecDeque::new(), closed: false });
+    /// A chain of this session, before its first batch. What is before `head` is receipted, perhaps of an earlier session.
+    pub fn open(&mut self, chain: ChainId, genesis: Genesis, head: Head) {
+        self.chains.entry(chain).or_insert(Chain { genesis, head, batches: VecDeque::new(), closed: false });
     }
 
     /// Takes over a batch. One of a chain that was not opened, or was given up, is dropped: the cursor does not move,
@@ -103,8 +103,6 @@ impl Queue {
         let id = BatchId(self.count);
         self.count += 1;
         self.bytes += sealed.upload.len() as u64;
-        // The cursor moves only on receipts, so what precedes the first batch of a session is receipted.
-        chain.head.get_or_insert(sealed.commitment.head_before());
         chain.batches.push_back(id);
         let (receipts, flights, refusals, pauses) = Default::default();
         self.waiting.insert((sealed.chain, id));
@@ -221,7 +219,7 @@ impl Queue {
         {
             let head = pending.sealed.commitment.head_after();
             state.batches.pop_front();
-            state.head = Some(head);
+            state.head = head;
             moved = Some(head);
             self.remove(id);
         }
@@ -264,7 +262,7 @@ impl Queue {
 
     /// The newest receipted heads of the open chains, by chain id; a silent chain's is 0 and its own id.
     pub fn heads(&self) -> impl Iterator<Item = (ChainId, Head)> {
-        self.chains.iter().map(|(chain, state)| (*chain, state.head.unwrap_or(Head::start_of(*chain))))
+        self.chains.iter().map(|(chain, state)| (*chain, state.head))
     }
 
     /// What is unreceipted, by chain.

@@ -296,7 +296,8 @@ impl World {
         let genesis = genesis(container);
         let chain = genesis.chain_id().unwrap();
         self.chains.insert(chain, genesis.clone());
-        self.apply(Event::Output(Output::Introduce { chain, genesis }));
+        let head = self.heads.get(&chain).copied().unwrap_or(Head::start_of(chain));
+        self.apply(Event::Output(Output::Introduce { chain, genesis, head }));
         chain
     }
 

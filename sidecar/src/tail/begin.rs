@@ -166,7 +166,7 @@ impl Tail {
         match resumed {
             // Before its record 0 is handed out, nobody need know of it.
             Some(_) => opened.introduce_later(genesis),
-            None => e.out.push(Output::Introduce { chain, genesis }),
+            None => e.out.push(Output::Introduce { chain, genesis, head }),
         }
         self.chain = Some(opened);
         if let (Some(resumed), Some(mut linker)) = (resumed, self.linker(e)) {

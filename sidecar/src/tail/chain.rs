@@ -251,7 +251,7 @@ impl Tail {
             self.journal.record(e.store, vec![Entry::Reach(reach)], Sync::No)?;
         }
         let id = chain.id();
-        let introduce = |genesis| Output::Introduce { chain: id, genesis };
+        let introduce = |genesis| Output::Introduce { chain: id, genesis, head: Head::start_of(id) };
         e.out.extend(chain.unknown.take().map(introduce));
         e.out.extend(chain.sealed.drain(..count).map(Output::Batch));
         Ok(())

@@ -51,6 +51,8 @@ fn after_a_kill_the_same_records_follow() {
     rig.logs.append(APP, "0.log", &line(5, "F", " and five"));
     rig.terminate();
     assert_eq!(shown(rig.only()), ["started 0", "one", "two", "three", "four and five", "end"]);
+    let introduced = rig.introduced[&rig.chains[0]];
+    assert_eq!((introduced.next_seq.get(), introduced.link), (3, rig.only()[2].link), "what is receipted");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use indelible_chain::id::Head;
+use indelible_chain::digest::Digest;
+use indelible_chain::id::{Head, Seq};
 
 use super::*;
 use crate::capture::Output;
@@ -32,6 +33,19 @@ fn heartbeats_alternate_state_receipted_heads_and_carry_receipts_of_the_other_lo
     assert_eq!(carried.iter().sum::<usize>(), 1, "the one receipt is told the other log once: {carried:?}");
     let (place, beat) = beats.iter().find(|(_, beat)| beat.receipts.len() == 1).unwrap();
     assert_ne!(beat.receipts[0].0, world.logs[place].identity.origin);
+}
+
+#[test]
+fn a_quiet_chain_of_an_earlier_session_is_stated_with_the_head_that_was_receipted_then() {
+    let (mut world, chain) = ready(&[A], 1);
+    let genesis = world.chains[&chain].clone();
+    let head = Head { next_seq: Seq::new(7), link: Digest::sha256(b"seventh") };
+    world.apply(Event::Output(Output::Closed(chain)));
+    world.apply(Event::Output(Output::Introduce { chain, genesis, head }));
+    world.settle_introductions();
+    world.pass(SECOND * 30);
+    world.settle_introductions();
+    assert_eq!(world.heartbeats.last().unwrap().1.heads, [(chain, head)]);
 }
 
 #[test]
