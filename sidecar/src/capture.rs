@@ -32,7 +32,7 @@ use crate::journal::{Loaded, Store, load};
 use crate::limits::{MAX_CONTAINERS, MAX_UNRECEIPTED_SIDECAR, POLL_INTERVAL, READ_WINDOW};
 use crate::logdir::LogDir;
 use crate::logdir::kubelet::Kubelet;
-use crate::tail::{Edges, Ending, Sealer, Tail};
+use crate::tail::{Edges, Ending, Sealer, Tail, Unread};
 use crate::watch::Changed;
 
 /// A signed batch on its way. `upload` is the body of `POST /v1/batches`, made once, shared by all tries.
@@ -112,7 +112,8 @@ pub struct Settings {
     pub max_batch_bytes: usize,
     /// Bytes of files that are no longer live, from the cursors on, that may be held.
     pub max_held_bytes: u64,
-    /// Held files are given up while less than this share of the node's log file system is free.
+    /// Files that are held although they were removed are given up while less than this share of the node's log file
+    /// system is free. To give up another would free nothing.
     pub min_node_free_percent: u8,
 }
 
@@ -368,29 +369,31 @@ impl Capture {
     /// Gives up the oldest unread files while more is held than may be.
     fn give_up(&mut self, now: Time, polls: bool, out: &mut Vec<Output>) {
         while self.held_bytes() > self.settings.max_held_bytes {
-            if !self.give_up_oldest(now, out) {
+            if !self.give_up_oldest(Unread::Any, now, out) {
                 break;
             }
         }
         // Freed space shows only after a while: one file a poll.
-        if polls && self.settings.min_node_free_percent > 0 && self.oldest_unread().is_some() {
+        if polls && self.settings.min_node_free_percent > 0 && self.oldest_unread(Unread::Removed).is_some() {
             match self.logs.free_percent() {
-                Ok(free) if free < self.settings.min_node_free_percent => drop(self.give_up_oldest(now, out)),
+                Ok(free) if free < self.settings.min_node_free_percent => {
+                    self.give_up_oldest(Unread::Removed, now, out);
+                }
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "the free space of --logs cannot be told"),
             }
         }
     }
 
-    fn oldest_unread(&self) -> Option<String> {
-        let times = self.tails.iter().filter_map(|(name, tail)| Some((tail.oldest_unread_time()?, name)));
+    fn oldest_unread(&self, unread: Unread) -> Option<String> {
+        let times = self.tails.iter().filter_map(|(name, tail)| Some((tail.oldest_unread_time(unread)?, name)));
         times.min().map(|(_, name)| name.clone())
     }
 
     /// Whether something was given up.
-    fn give_up_oldest(&mut self, now: Time, out: &mut Vec<Output>) -> bool {
-        let Some(name) = self.oldest_unread() else { return false };
-        let result = self.with_tail(&name, now, out, Tail::give_up_oldest);
+    fn give_up_oldest(&mut self, unread: Unread, now: Time, out: &mut Vec<Output>) -> bool {
+        let Some(name) = self.oldest_unread(unread) else { return false };
+        let result = self.with_tail(&name, now, out, |tail, e| tail.give_up_oldest(e, unread));
         match result {
             Some(Ok(())) => {
                 self.stirred = true;

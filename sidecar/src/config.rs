@@ -108,7 +108,8 @@ pub struct Config {
     #[arg(long, env = "INDELIBLE_MAX_HELD_BYTES", value_name = "SIZE", default_value = "64Mi", value_parser = size)]
     pub max_held_bytes: u64,
 
-    /// Held files are given up while less of the node's log file system is free, in percent, 0 to 99
+    /// Files that were removed and are held for delivery are given up while less of the node's log file system is free,
+    /// in percent, 0 to 99
     #[arg(long, env = "INDELIBLE_MIN_NODE_FREE_PERCENT", value_name = "N", default_value = "20", value_parser = clap::value_parser!(u8).range(0..=99))]
     pub min_node_free_percent: u8,
 

@@ -70,6 +70,15 @@ pub enum Ending {
     Yes,
 }
 
+/// Which unread files may be given up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unread {
+    /// Any: too much is held.
+    Any,
+    /// Those that were removed and take space only because they are held.
+    Removed,
+}
+
 /// A file that is held open.
 #[derive(Debug)]
 struct Held {

@@ -8,7 +8,7 @@ use indelible_chain::id::Time;
 
 use super::late::Watch;
 use super::read::{InTurn, Step};
-use super::{Edges, Ending, Tail, Turn};
+use super::{Edges, Ending, Tail, Turn, Unread};
 use crate::decision::{End, FileEnd, GivenUp};
 use crate::files::{FileId, Packed, Place, Row};
 use crate::incarnation::is_unheard;
@@ -282,7 +282,7 @@ impl Tail {
 
     /// The file that would be given up next, and from which offset on: the oldest one with unread bytes that nobody
     /// writes to any more. To a file that was renamed the runtime does until its successor holds a byte.
-    fn oldest_unread(&self) -> Option<(&Row, u64)> {
+    fn oldest_unread(&self, unread: Unread) -> Option<(&Row, u64)> {
         if !self.decides() && self.stage != Stage::Suspended {
             return None;
         }
@@ -290,8 +290,10 @@ impl Tail {
         let from = table.reading(self.place)?;
         table.rows()[from..].iter().filter(|row| row.end.is_none() && !table.is_live(row)).find_map(|row| {
             let held = self.held.get(&row.id)?;
-            if held.names == Names::Some && self.successor(row.id).is_none() {
-                return None;
+            match (held.names, unread) {
+                (Names::Some, Unread::Removed) => return None,
+                (Names::Some, Unread::Any) if self.successor(row.id).is_none() => return None,
+                (Names::Some, Unread::Any) | (Names::None, _) => {}
             }
             let offset = match self.place {
                 Place::In(at) if at.file == row.id => at.offset,
@@ -309,13 +311,14 @@ impl Tail {
     }
 
     /// When the file that would be given up next began.
-    pub fn oldest_unread_time(&self) -> Option<Time> {
-        self.oldest_unread().map(|(row, _)| row.first_time.unwrap_or_default())
+    pub fn oldest_unread_time(&self, unread: Unread) -> Option<Time> {
+        self.oldest_unread(unread).map(|(row, _)| row.first_time.unwrap_or_default())
     }
 
     /// Gives up the oldest file that is unread and no longer live.
-    pub fn give_up_oldest(&mut self, e: &mut Edges<'_>) -> Result<(), JournalError> {
-        let Some((file, offset)) = self.oldest_unread().map(|(row, offset)| (row.id, offset)) else { return Ok(()) };
+    pub fn give_up_oldest(&mut self, e: &mut Edges<'_>, unread: Unread) -> Result<(), JournalError> {
+        let oldest = self.oldest_unread(unread).map(|(row, offset)| (row.id, offset));
+        let Some((file, offset)) = oldest else { return Ok(()) };
         self.give_up(e, file, offset, GapReason::HeldBytesExceeded)?;
         let ahead = self.in_turn().is_some_and(|turn| turn.file != file) || self.stage == Stage::Suspended;
         if ahead && offset == 0 && self.held.get(&file).is_some_and(|held| held.names == Names::None) {

@@ -103,7 +103,7 @@ fn a_gap_stands_where_it_stood_after_a_kill() {
 }
 
 #[test]
-fn files_are_given_up_one_a_poll_while_the_node_is_full() {
+fn removed_files_are_given_up_one_a_poll_while_the_node_is_full() {
     let mut rig = Rig::new();
     rig.settings.min_node_free_percent = 20;
     rig.start();
@@ -119,6 +119,12 @@ fn files_are_given_up_one_a_poll_while_the_node_is_full() {
     rig.flush();
     assert_eq!(rig.capture().stats().gaps, 0);
     rig.logs.set_free_percent(19);
+    rig.pass(Duration::from_secs(1));
+    rig.work();
+    rig.work();
+    assert_eq!(rig.capture().stats().gaps, 0, "all have names: nothing would be freed");
+    rig.logs.remove(APP, "0.log.20261122-200000");
+    rig.logs.remove(APP, "0.log.20261122-200001");
     rig.pass(Duration::from_secs(1));
     rig.work();
     rig.work();
