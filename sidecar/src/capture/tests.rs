@@ -288,3 +288,31 @@ fn a_line_longer_than_any_buffer_is_cut_the_same_way_however_it_comes() {
         assert!(bytes + tags + 100 >= input.len(), "input {n}: {bytes}");
     }
 }
+
+#[test]
+fn a_rotated_file_that_is_seen_only_while_a_long_line_of_the_live_one_is_read_is_not_taken_for_it() {
+    let rest = [b"\n".to_vec(), line(3, "F", "after")].concat();
+    let well_formed = [b"2026-11-22T20:00:02Z stdout F ".as_slice(), &b"w".repeat(200_000)].concat();
+    for (long, kill) in
+        [(&well_formed, false), (&well_formed, true), (&b"z".repeat(300_000), false), (&b"z".repeat(300_000), true)]
+    {
+        let mut rig = Rig::new();
+        rig.logs.append(APP, "0.log", long);
+        rig.flush();
+        if kill {
+            rig.kill();
+        }
+        rig.logs.append(APP, "0.log.20261122-200001", &line(1, "F", "before"));
+        rig.logs.append(APP, "0.log", &rest);
+        if kill {
+            rig.start();
+        }
+        rig.terminate();
+        let said = shown(&rig.chains.iter().flat_map(|chain| rig.stored[chain].records.clone()).collect::<Vec<_>>());
+        for text in ["before", "after"] {
+            assert!(said.iter().any(|said| said == text), "{text} {kill}");
+        }
+        let bytes: usize = said.iter().filter(|said| said.starts_with(['w', 'z'])).map(String::len).sum();
+        assert!(bytes >= long.len() - 30, "{bytes}");
+    }
+}

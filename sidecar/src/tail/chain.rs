@@ -238,14 +238,14 @@ impl Tail {
     /// The record 0 of a chain that took over goes alone, and the rest when it is receipted: until then the chain can
     /// be begun again, whatever happens to the files, and what it says of the chain before it is heard in any case.
     pub(super) fn hand_out(&mut self, e: &mut Edges<'_>) -> Result<(), JournalError> {
-        let state = self.journal.state();
+        let (state, reached) = (self.journal.state(), self.reached());
         let unheard = is_unheard(state);
         let Some(chain) = self.chain.as_mut().filter(|chain| !chain.sealed.is_empty()) else { return Ok(()) };
         let first = chain.sealed[0].commitment;
         let (count, reach) = match (unheard, first.first_seq) {
             (true, Seq::ZERO) => (1, Reach { next_seq: first.next_seq(), place: state.cursor.place }),
             (true, _) => return Ok(()),
-            (false, _) => (chain.sealed.len(), Reach { next_seq: chain.head().next_seq, place: self.place }),
+            (false, _) => (chain.sealed.len(), Reach { next_seq: chain.head().next_seq, place: reached }),
         };
         if reach.next_seq > state.reach.next_seq {
             self.journal.record(e.store, vec![Entry::Reach(reach)], Sync::No)?;

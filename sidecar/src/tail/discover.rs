@@ -300,14 +300,14 @@ impl Tail {
     fn frozen(&self) -> usize {
         let state = self.journal.state();
         let table = &state.table;
-        let reached = |place: Place| match place {
+        let behind = |place: Place| match place {
             Place::Start => 0,
             Place::In(Position { file, offset: 0 }) => table.index(file).unwrap_or(0),
             Place::In(Position { file, .. }) | Place::After(file) => table.index(file).map_or(0, |i| i + 1),
             Place::End => table.rows().len(),
         };
         let ended = table.rows().iter().rposition(|row| row.end.is_some()).map_or(0, |i| i + 1);
-        reached(self.place).max(reached(state.reach.place)).max(reached(state.cursor.place)).max(ended)
+        behind(self.reached()).max(behind(state.reach.place)).max(behind(state.cursor.place)).max(ended)
     }
 
     /// Looks at the files that are held: sizes, names, and first bytes as long as there are few.

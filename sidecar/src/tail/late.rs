@@ -84,7 +84,7 @@ impl Tail {
         let (Some(row), Some(chain)) = (self.journal.state().table.get(file), &self.chain) else {
             return Ok(Turn::Idle);
         };
-        let (from, next) = (self.late_from(row), chain.head().next_seq);
+        let (from, next, place) = (self.late_from(row), chain.head().next_seq, self.reached());
         let Some(held) = self.held.get_mut(&file) else { return self.end_watch(e, file, Vec::new()) };
         let Ok(stat) = held.content.stat() else { return Ok(Turn::Idle) };
         (held.size, held.names) = (stat.size, stat.names);
@@ -102,7 +102,7 @@ impl Tail {
             Err(error) if error.may_pass() && !over => return Ok(Turn::Idle),
             Err(_) => return self.end_watch(e, file, Vec::new()),
         };
-        let mut decisions = Decisions { lates: Vec::new(), file, next, place: self.place, line: (from, from) };
+        let mut decisions = Decisions { lates: Vec::new(), file, next, place, line: (from, from) };
         let last = self.lines.state().time();
         let whole = take_lines(&e.window[..n], last, &mut decisions);
         if !decisions.lates.is_empty() {

@@ -18,7 +18,7 @@ use crate::limits::READ_RETRY;
 use crate::logdir::{Names, ReadError};
 use crate::tail::begin::Stage;
 use crate::tail::discover::Found;
-use crate::tail::long::Long;
+use crate::tail::long::{Long, Taken};
 use indelible_chain::record::MAX_RECORD_BYTES;
 
 impl Tail {
@@ -150,7 +150,10 @@ impl Tail {
             }
         }
         self.failing = None;
-        if !self.decides() || turn.limit.is_some() || matches!(self.long, Some(Long::Content { .. })) {
+        if !self.decides()
+            || turn.limit.is_some()
+            || matches!(self.long, Some(Long { taken: Taken::Content { .. }, .. }))
+        {
             return self.bytes_are_gone(e);
         }
         self.give_up(e, turn.file, offset, GapReason::Unreadable)?;
@@ -299,12 +302,12 @@ impl Tail {
                 Place::In(at) if at.file == row.id => at.offset,
                 _ => 0,
             };
-            let offset = match self.long.filter(|_| table.rows()[from].id == row.id) {
+            let offset = match self.long.filter(|long| long.file == row.id).map(|long| long.taken) {
                 // The line is well-formed and partly said: it is read to its end.
-                Some(Long::Content { end, .. }) => end + 1,
+                Some(Taken::Content { end, .. }) => end + 1,
                 // Its last piece is still to be said.
-                Some(Long::Malformed { from }) if from > offset => from + MAX_RECORD_BYTES as u64,
-                Some(Long::Malformed { .. } | Long::Scanning { .. }) | None => offset,
+                Some(Taken::Malformed { from }) if from > offset => from + MAX_RECORD_BYTES as u64,
+                Some(Taken::Malformed { .. } | Taken::Scanning { .. }) | None => offset,
             };
             (held.content.packed() == Packed::Gzip || held.size > offset).then_some((row, offset))
         })

@@ -13,13 +13,22 @@ use super::chain::Linker;
 use super::read::{InTurn, Step};
 use super::{Edges, Tail};
 use crate::cri::{Header, Scan, scan};
-use crate::files::Place;
+use crate::files::{FileId, Place, Position};
 use crate::journal::JournalError;
 use crate::lines::Piece;
 
+/// A long raw line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Long {
+    /// The file that it is in.
+    pub(super) file: FileId,
+    /// How far it was taken.
+    pub(super) taken: Taken,
+}
+
 /// How far a long raw line was taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Long {
+pub(super) enum Taken {
     /// Well-formed so far, without a newline before `scanned`.
     Scanning {
         /// Its header.
@@ -49,22 +58,36 @@ impl Long {
     /// Judges a line by the first window of it, which holds no newline.
     pub(super) fn begin(turn: InTurn, window: &[u8]) -> Self {
         let scanned = turn.offset + window.len() as u64;
-        match scan(window) {
+        let taken = match scan(window) {
             Scan::Line { header, content } => {
-                Self::Scanning { header, content: Some(turn.offset + content as u64), scanned }
+                Taken::Scanning { header, content: Some(turn.offset + content as u64), scanned }
             }
-            Scan::Tags(header) => Self::Scanning { header, content: None, scanned },
-            Scan::Malformed => Self::Malformed { from: turn.offset },
+            Scan::Tags(header) => Taken::Scanning { header, content: None, scanned },
+            Scan::Malformed => Taken::Malformed { from: turn.offset },
+        };
+        Self { file: turn.file, taken }
+    }
+
+    /// Up to where it may be in records.
+    fn said(self) -> Option<Position> {
+        match self.taken {
+            Taken::Scanning { .. } => None,
+            Taken::Content { from, .. } | Taken::Malformed { from } => Some(Position { file: self.file, offset: from }),
         }
     }
 }
 
 impl Tail {
-    pub(super) fn step_long(&mut self, e: &mut Edges<'_>, turn: InTurn, long: Long) -> Result<Step, JournalError> {
-        match long {
-            Long::Scanning { header, content, scanned } => self.step_scanning(e, turn, (header, content), scanned),
-            Long::Content { header, from, end } => self.step_content(e, turn, header, from..end),
-            Long::Malformed { from } => self.step_malformed(e, turn, from),
+    /// How far reading has come, inside a long line too.
+    pub(super) fn reached(&self) -> Place {
+        self.long.and_then(Long::said).map_or(self.place, Place::In)
+    }
+
+    pub(super) fn step_long(&mut self, e: &mut Edges<'_>, turn: InTurn, taken: Taken) -> Result<Step, JournalError> {
+        match taken {
+            Taken::Scanning { header, content, scanned } => self.step_scanning(e, turn, (header, content), scanned),
+            Taken::Content { header, from, end } => self.step_content(e, turn, header, from..end),
+            Taken::Malformed { from } => self.step_malformed(e, turn, from),
         }
     }
 
@@ -91,23 +114,25 @@ impl Tail {
                 _ => None,
             };
         }
-        self.long = Some(match (memchr(b'\n', window), content) {
+        let taken = match (memchr(b'\n', window), content) {
             (Some(newline), Some(from)) => {
                 let Some(chain) = &mut self.chain else { return Ok(Step::Wait) };
                 let lates = &self.journal.state().lates;
                 let mut linker = Linker { chain, lates, sealer: e.sealer, stats: e.stats, now: e.now };
                 self.lines.begin(turn.restart, turn.at(turn.offset), header, &mut linker);
-                Long::Content { header, from, end: scanned + newline as u64 }
+                Taken::Content { header, from, end: scanned + newline as u64 }
             }
             // The line ended inside its tags, or the file was left inside the line.
-            (Some(_), None) => Long::Malformed { from: turn.offset },
-            (None, _) if turn.limit == Some(scanned + n as u64) => Long::Malformed { from: turn.offset },
+            (Some(_), None) => Taken::Malformed { from: turn.offset },
+            (None, _) if turn.limit == Some(scanned + n as u64) => Taken::Malformed { from: turn.offset },
             (None, _) if n < want => {
-                self.long = Some(Long::Scanning { header, content, scanned: scanned + n as u64 });
+                let taken = Taken::Scanning { header, content, scanned: scanned + n as u64 };
+                self.long = Some(Long { file: turn.file, taken });
                 return self.at_end(e, turn, scanned + n as u64);
             }
-            (None, _) => Long::Scanning { header, content, scanned: scanned + n as u64 },
-        });
+            (None, _) => Taken::Scanning { header, content, scanned: scanned + n as u64 },
+        };
+        self.long = Some(Long { file: turn.file, taken });
         Ok(Step::Took(n as u64))
     }
 
@@ -136,7 +161,8 @@ impl Tail {
             self.long = None;
             self.place = Place::In(turn.at(end + 1));
         } else {
-            self.long = Some(Long::Content { header, from: from + n as u64, end });
+            let taken = Taken::Content { header, from: from + n as u64, end };
+            self.long = Some(Long { file: turn.file, taken });
         }
         Ok(Step::Took(n as u64))
     }
@@ -172,7 +198,7 @@ impl Tail {
         self.lines.malformed(turn.restart, &piece[..len], kind, &mut linker);
         let from = from + next as u64;
         match kind {
-            Piece::Inner => self.long = Some(Long::Malformed { from }),
+            Piece::Inner => self.long = Some(Long { file: turn.file, taken: Taken::Malformed { from } }),
             Piece::Last => {
                 self.long = None;
                 self.place = Place::In(turn.at(from));

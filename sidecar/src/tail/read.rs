@@ -100,8 +100,10 @@ impl Tail {
     }
 
     fn step(&mut self, e: &mut Edges<'_>, turn: InTurn) -> Result<Step, JournalError> {
-        if let Some(long) = self.long {
-            return self.step_long(e, turn, long);
+        match self.long {
+            Some(long) if long.file == turn.file => return self.step_long(e, turn, long.taken),
+            // A file was found that comes first: the long line is scanned anew when its turn comes again.
+            Some(_) | None => self.long = None,
         }
         let want = turn.clip(turn.offset, e.window.len());
         let n = match self.read_file(e, turn, turn.offset, want)? {
