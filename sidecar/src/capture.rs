@@ -29,7 +29,7 @@ use indelible_chain::key::PrivateKey;
 
 use crate::journal::dir::StateDir;
 use crate::journal::{Loaded, Store, load};
-use crate::limits::{MAX_CONTAINERS, MAX_UNRECEIPTED_SIDECAR, POLL_INTERVAL, READ_WINDOW};
+use crate::limits::{MAX_CONTAINERS, POLL_INTERVAL, READ_WINDOW};
 use crate::logdir::LogDir;
 use crate::logdir::kubelet::Kubelet;
 use crate::tail::{Edges, Ending, Sealer, Tail, Unread};
@@ -358,7 +358,7 @@ impl Capture {
             now,
             boot_id: &self.settings.boot_id,
             flush_interval: self.settings.flush_interval,
-            room: MAX_UNRECEIPTED_SIDECAR.saturating_sub(total - tail.unreceipted()),
+            others: total - tail.unreceipted(),
             ending: self.ending,
             out,
             stats: &mut self.stats,

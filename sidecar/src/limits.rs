@@ -6,7 +6,8 @@ use std::time::Duration;
 
 // ---- capture ----
 
-/// Reading of a chain stops while this many bytes of canonical bodies are not receipted (format 1.1).
+/// Reading of a chain stops while this many bytes of canonical bodies are not receipted (format 1.1); while what an
+/// earlier run handed out is repeated, twice as many, of all chains too.
 pub const MAX_UNRECEIPTED_CHAIN: u64 = 4 << 20;
 /// Reading of all chains stops while this many bytes of canonical bodies are not receipted (format 1.1).
 pub const MAX_UNRECEIPTED_SIDECAR: u64 = 16 << 20;

@@ -25,7 +25,7 @@ use crate::capture::{Output, Stats};
 use crate::files::{FileId, Place, Position};
 use crate::incarnation::{Beside, Readable, is_unheard};
 use crate::journal::{Cursor, Journal, JournalError, Store, Sync};
-use crate::limits::{MAX_UNRECEIPTED_CHAIN, POLL_INTERVAL};
+use crate::limits::{MAX_UNRECEIPTED_CHAIN, MAX_UNRECEIPTED_SIDECAR, POLL_INTERVAL};
 use crate::lines::Assembler;
 use crate::logdir::{Content, Inode, LogDir, Names};
 
@@ -51,8 +51,8 @@ pub struct Edges<'a> {
     pub boot_id: &'a str,
     /// How long a record waits for others.
     pub flush_interval: Duration,
-    /// Bytes that this chain may have unreceipted while others have what they have.
-    pub room: u64,
+    /// Bytes that the other chains have unreceipted.
+    pub others: u64,
     /// Whether everything is to be closed.
     pub ending: Ending,
     /// Where what is for forwarding goes.
@@ -233,9 +233,12 @@ impl Tail {
         self.stage == Stage::Open && self.journal.state().end.is_none() && !self.repeats()
     }
 
-    /// Whether receipts must come before more is read. What an earlier run handed out is repeated without asking.
+    /// Whether receipts must come before more is read. What an earlier run handed out is repeated first, because before
+    /// that nothing can be decided: up to twice as much, which only a line that is longer than all bounds goes beyond.
     fn is_blocked(&self, e: &Edges<'_>) -> bool {
-        !self.repeats() && self.unreceipted() >= e.room.min(MAX_UNRECEIPTED_CHAIN)
+        let times = if self.repeats() { 2 } else { 1 };
+        let room = (times * MAX_UNRECEIPTED_SIDECAR).saturating_sub(e.others);
+        self.unreceipted() >= room.min(times * MAX_UNRECEIPTED_CHAIN)
     }
 
     fn readable(&self, file: FileId) -> Readable {

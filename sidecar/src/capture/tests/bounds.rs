@@ -194,3 +194,23 @@ fn a_renamed_file_is_not_given_up_while_the_runtime_may_still_write_to_it() {
     let read = all.iter().filter(|said| said.starts_with('x')).count();
     assert_eq!(read * (megabytes(1).len() / 100) + gap.parse::<usize>().unwrap(), megabytes(9).len());
 }
+
+#[test]
+fn a_malformed_line_longer_than_all_bounds_is_repeated_in_bounded_memory() {
+    let mut rig = Rig::new();
+    rig.logs.make(APP);
+    rig.settle();
+    for _ in 0..20 {
+        rig.logs.append(APP, "0.log", &b"z".repeat(1 << 20));
+        rig.drain();
+    }
+    rig.kill();
+    rig.start();
+    rig.flush();
+    let unreceipted = rig.capture().stats().unreceipted_bytes;
+    assert!((MAX_UNRECEIPTED_CHAIN..2 * MAX_UNRECEIPTED_CHAIN + (2 << 20)).contains(&unreceipted), "{unreceipted}");
+    rig.terminate();
+    let said: usize =
+        rig.only().iter().filter(|said| said.payload.starts_with(b"z")).map(|said| said.payload.len()).sum();
+    assert_eq!(said, 20 << 20);
+}
