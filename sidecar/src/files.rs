@@ -128,6 +128,23 @@ impl Identity {
     }
 }
 
+/// A hint at which file it is, for as long as nobody holds it open: its inode number, which is used again as soon as it is
+/// gone, and its birth, where the file system tells it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Mark {
+    /// The inode number; 0 for a file that nobody saw.
+    pub inode: u64,
+    /// When the inode was made.
+    pub born: Option<Time>,
+}
+
+impl Mark {
+    /// Whether no other file has the same.
+    pub const fn is_certain(self) -> bool {
+        self.born.is_some()
+    }
+}
+
 /// The time of a file's first line, if its first bytes are one.
 pub fn first_time(bytes: &[u8]) -> Option<Time> {
     let line = &bytes[..memchr::memchr(b'\n', bytes).unwrap_or(bytes.len())];
@@ -146,8 +163,8 @@ pub struct Row {
     pub restart: u32,
     /// Its last known name, without `.gz`. A hint.
     pub base: String,
-    /// Its last known inode number. A hint.
-    pub inode: u64,
+    /// Which file it was when it was last opened. A hint.
+    pub mark: Mark,
     /// What it is known by.
     pub identity: Identity,
     /// The time of its first line.
@@ -276,8 +293,8 @@ impl Table {
     pub fn insert(&mut self, index: usize, new: NewFile, end: Option<FileEnd>) -> FileId {
         let id = FileId(self.next_id);
         self.next_id += 1;
-        let NewFile { restart, base, inode, identity, first_time } = new;
-        let row = Row { id, restart, base, inode, identity, first_time, end, late_receipted: 0, watched: false };
+        let NewFile { restart, base, mark, identity, first_time } = new;
+        let row = Row { id, restart, base, mark, identity, first_time, end, late_receipted: 0, watched: false };
         self.rows.insert(index, row);
         id
     }
@@ -299,8 +316,8 @@ pub struct NewFile {
     pub restart: u32,
     /// Its name without `.gz`.
     pub base: String,
-    /// Its inode number.
-    pub inode: u64,
+    /// Which file it is.
+    pub mark: Mark,
     /// What it is known by.
     pub identity: Identity,
     /// The time of its first line.

@@ -13,6 +13,7 @@ use std::io::{self, Read};
 use std::rc::Rc;
 
 use flate2::read::MultiGzDecoder;
+use indelible_chain::id::Time;
 
 use crate::files::Packed;
 
@@ -41,6 +42,8 @@ pub struct Inode {
 pub struct Stat {
     /// Which file.
     pub inode: Inode,
+    /// When it was made, if the file system tells.
+    pub born: Option<Time>,
     /// Bytes on disk.
     pub size: u64,
     /// Whether it still has a name.

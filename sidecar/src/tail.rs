@@ -22,7 +22,7 @@ use std::time::Duration;
 use indelible_chain::id::{ChainId, Head, Time};
 
 use crate::capture::{Output, Stats};
-use crate::files::{FileId, Place, Position};
+use crate::files::{FileId, Mark, Place, Position};
 use crate::incarnation::{Beside, Readable, is_unheard};
 use crate::journal::{Cursor, Journal, JournalError, Store, Sync};
 use crate::limits::{MAX_UNRECEIPTED_CHAIN, MAX_UNRECEIPTED_SIDECAR, POLL_INTERVAL};
@@ -84,11 +84,18 @@ pub enum Unread {
 struct Held {
     content: Content,
     inode: Inode,
+    born: Option<Time>,
     /// Bytes on disk when it was last looked at.
     size: u64,
     names: Names,
     /// When it was left, or found again after that.
     left_at: Option<Time>,
+}
+
+impl Held {
+    const fn mark(&self) -> Mark {
+        Mark { inode: self.inode.number, born: self.born }
+    }
 }
 
 /// A file that is there but cannot be opened.

@@ -19,7 +19,7 @@ use indelible_chain::id::{ChainId, Head, Seq, Time};
 use indelible_chain::record::{MAX_RECORD_BYTES, Record};
 
 use crate::decision::{End, FileEnd, GivenUp, Late, Origin, Resumed};
-use crate::files::{FileId, Identity, Place, Position, Row, Table};
+use crate::files::{FileId, Identity, Mark, Place, Position, Row, Table};
 use crate::journal::{Cursor, Reach};
 use crate::limits::{IDENTITY_BYTES, MAX_JOURNAL_ENTRY};
 use crate::lines;
@@ -279,11 +279,12 @@ fn origin(r: &mut Reader<'_>) -> Result<Origin, DecodeError> {
 }
 
 fn put_row(out: &mut Vec<u8>, row: &Row) {
-    let Row { id, restart, base, inode, identity, first_time, end, late_receipted, watched } = row;
+    let Row { id, restart, base, mark, identity, first_time, end, late_receipted, watched } = row;
     out.put(&id.get().to_be_bytes());
     out.put(&restart.to_be_bytes());
     out.put_lp16(base.as_bytes());
-    out.put(&inode.to_be_bytes());
+    out.put(&mark.inode.to_be_bytes());
+    put_option(out, mark.born, put_time);
     out.put(&identity.len.to_be_bytes());
     out.put(identity.digest.as_bytes());
     put_option(out, *first_time, put_time);
@@ -311,7 +312,7 @@ fn row(r: &mut Reader<'_>) -> Result<Row, DecodeError> {
         id: file_id(r)?,
         restart: r.u32("row restart")?,
         base: r.string("row name")?.into(),
-        inode: r.u64("row inode")?,
+        mark: Mark { inode: r.u64("row inode")?, born: option(r, time)? },
         identity: identity(r)?,
         first_time: option(r, time)?,
         end: match r.u8("row end")? {

@@ -11,6 +11,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use indelible_chain::id::Time;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 
 use crate::logdir::{Inode, Listed, LogDir, LogFile, Names, Stat};
@@ -132,7 +133,9 @@ impl LogFile for OpenFile {
     fn stat(&self) -> io::Result<Stat> {
         let meta = self.0.metadata()?;
         let names = if meta.nlink() == 0 { Names::None } else { Names::Some };
-        Ok(Stat { inode: Inode { device: meta.dev(), number: meta.ino() }, size: meta.len(), names })
+        let born = meta.created().ok().and_then(|born| born.duration_since(std::time::UNIX_EPOCH).ok());
+        let born = born.and_then(|born| i64::try_from(born.as_nanos()).ok()).map(Time::from_nanos);
+        Ok(Stat { inode: Inode { device: meta.dev(), number: meta.ino() }, born, size: meta.len(), names })
     }
 }
 

@@ -7,12 +7,15 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::rc::{Rc, Weak};
 
+use indelible_chain::id::Time;
+
 use crate::logdir::{Inode, Listed, LogDir, LogFile, Names, Stat};
 
 /// A file: its content outlives its names while it is held.
 #[derive(Debug)]
 pub(crate) struct MemoryFile {
     number: u64,
+    born: Option<Time>,
     content: RefCell<Vec<u8>>,
     names: Cell<u32>,
     /// Reads at or behind this offset fail.
@@ -36,7 +39,7 @@ impl LogFile for MemoryFile {
     fn stat(&self) -> io::Result<Stat> {
         let names = if self.names.get() == 0 { Names::None } else { Names::Some };
         let inode = Inode { device: 1, number: self.number };
-        Ok(Stat { inode, size: self.content.borrow().len() as u64, names })
+        Ok(Stat { inode, born: self.born, size: self.content.borrow().len() as u64, names })
     }
 }
 
@@ -46,6 +49,8 @@ struct World {
     known: Vec<Weak<MemoryFile>>,
     free_percent: Option<u8>,
     refused: Vec<String>,
+    /// When the newest file was made, if the file system tells such things.
+    births: Option<Time>,
 }
 
 /// A pod's log directory in memory. Clones share it.
@@ -65,14 +70,21 @@ impl MemoryLogs {
         world.known.retain(|file| file.strong_count() > 0);
         let taken: Vec<u64> = world.known.iter().filter_map(Weak::upgrade).map(|file| file.number).collect();
         let number = (1..=taken.len() as u64 + 1).find(|n| !taken.contains(n)).unwrap();
+        world.births = world.births.map(|last| last.plus_nanos(1));
+        let born = world.births;
         let dir = world.containers.get_mut(container).unwrap();
         let file = Rc::clone(dir.entry(name.into()).or_insert_with(|| {
             let (content, broken_from) = (RefCell::default(), Cell::new(None));
-            Rc::new(MemoryFile { number, content, names: Cell::new(1), broken_from })
+            Rc::new(MemoryFile { number, born, content, names: Cell::new(1), broken_from })
         }));
         world.known.push(Rc::downgrade(&file));
         file.add(bytes);
         file
+    }
+
+    /// From now on the file system tells when files were made.
+    pub(crate) fn tell_births(&self) {
+        self.0.borrow_mut().births = Some(Time::from_nanos(0));
     }
 
     pub(crate) fn rename(&self, container: &str, from: &str, to: &str) {

@@ -1,7 +1,8 @@
 //! Lists the directory, opens what is new, and knows files again under whatever name (format 1.1, rule 1).
 //!
 //! A file that is held open is known by its inode, which nobody else can get meanwhile. Any other is known by the
-//! digest of its first bytes: after a start, and where `X.gz` takes the place of `X`. Names and inode numbers break ties.
+//! digest of its first bytes: after a start, and where `X.gz` takes the place of `X`. Names and inode numbers break ties; a
+//! number with its birth is as good as the digest.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -10,7 +11,7 @@ use super::leave::nanos;
 use super::{Edges, Ending, Held, Look, Tail, Unopened};
 use crate::decision::{FileEnd, GivenUp};
 use crate::files::{
-    FileId, FileName, Identity, NewFile, Packed, Place, Position, Row, Turn, first_time, hole, listing_order,
+    FileId, FileName, Identity, Mark, NewFile, Packed, Place, Position, Row, Turn, first_time, hole, listing_order,
 };
 use crate::incarnation::{Beside, Readable, is_anchored, is_unheard};
 use crate::journal::Sync;
@@ -65,14 +66,14 @@ impl Tail {
         let (mut opened, mut found, mut unopened) = (Vec::new(), Found::Nothing, Vec::new());
         for (name, Listed { name: full, inode, size }) in listed {
             if let Some(id) = self.known_file(&full, &name, inode) {
-                self.name(id, &name, inode);
+                self.name(id, &name);
                 if !self.unopened.contains_key(&id) {
                     continue;
                 }
             }
             match e.logs.open(&self.container, &full).and_then(|file| open(file, name.packed)) {
                 Ok((held, prefix)) => match self.known_file(&full, &name, held.inode) {
-                    Some(id) if self.unopened.remove(&id).is_none() => self.name(id, &name, held.inode),
+                    Some(id) if self.unopened.remove(&id).is_none() => self.name(id, &name),
                     Some(id) => self.hold(id, held, &prefix),
                     None => opened.push(Opened { name, held, prefix }),
                 },
@@ -111,19 +112,18 @@ impl Tail {
     }
 
     /// Notes the name under which a file was seen.
-    fn name(&mut self, id: FileId, name: &FileName, inode: Inode) {
+    fn name(&mut self, id: FileId, name: &FileName) {
         self.named.insert(id);
         let changed = self.journal.state().table.get(id).is_some_and(|row| row.base != name.base);
         // Borrowed to change it, the table counts as changed and is written down again.
         if changed && let Some(row) = self.journal.table_mut().get_mut(id) {
             row.base.clone_from(&name.base);
-            row.inode = inode.number;
         }
     }
 
     fn hold(&mut self, id: FileId, held: Held, prefix: &[u8]) {
         if let Some(row) = self.journal.table_mut().get_mut(id) {
-            row.inode = held.inode.number;
+            row.mark = held.mark();
             if row.identity.len < u16::try_from(prefix.len()).unwrap_or(u16::MAX) {
                 (row.identity, row.first_time) = (Identity::of(prefix), first_time(prefix));
             }
@@ -137,28 +137,28 @@ impl Tail {
         if !opened.is_empty() {
             self.refresh();
         }
-        // Where first bytes are too few to tell, those whose inode agrees choose first.
-        opened.sort_by_key(|o| !self.journal.state().table.rows().iter().any(|row| row.inode == o.held.inode.number));
+        // Where first bytes are too few to tell, those whose mark agrees choose first.
+        opened.sort_by_key(|o| !self.journal.state().table.rows().iter().any(|row| row.mark == o.held.mark()));
         let mut new = Vec::new();
         for Opened { name, held, prefix } in opened {
             match self.same_file(&name, &held, &prefix) {
                 // A plain file is held though nobody wants it: a name alone does not tell it at the next listing.
                 Some(id) if self.held.contains_key(&id) || name.packed == Packed::Gzip && !self.is_wanted(id) => {
                     self.aliases.insert((format!("{}.gz", name.base), held.inode), id);
-                    self.name(id, &name, held.inode);
+                    self.name(id, &name);
                 }
                 Some(id) => {
-                    if !self.journal.state().table.get(id).is_some_and(Row::is_certain) {
+                    let is_same = |row: &Row| row.is_certain() || row.mark == held.mark() && row.mark.is_certain();
+                    if !self.journal.state().table.get(id).is_some_and(is_same) {
                         self.hinted.insert(id);
                     }
-                    self.name(id, &name, held.inode);
+                    self.name(id, &name);
                     self.hold(id, held, &prefix);
                 }
                 None => {
                     let FileName { restart, base, .. } = name;
-                    let inode = held.inode.number;
-                    let (identity, first_time) = (Identity::of(&prefix), first_time(&prefix));
-                    new.push((NewFile { restart, base, inode, identity, first_time }, Ok(held)));
+                    let (mark, identity, first_time) = (held.mark(), Identity::of(&prefix), first_time(&prefix));
+                    new.push((NewFile { restart, base, mark, identity, first_time }, Ok(held)));
                 }
             }
         }
@@ -169,10 +169,10 @@ impl Tail {
     /// a `.gz` can be any.
     fn same_file(&self, name: &FileName, held: &Held, prefix: &[u8]) -> Option<FileId> {
         let starting = matches!(self.stage, Stage::Loaded { .. });
-        let ranked = |row: &&Row| (row.identity.len, row.base == name.base, row.inode == held.inode.number);
+        let ranked = |row: &&Row| (row.identity.len, row.base == name.base, row.mark == held.mark());
         let candidates = self.journal.state().table.rows().iter().filter(|row| {
             let free = starting && !self.held.contains_key(&row.id);
-            let hints = (row.inode == held.inode.number, row.base == name.base);
+            let hints = (row.mark == held.mark(), row.base == name.base);
             // Without bytes there are only hints; a row that reading has passed takes both.
             let hinted = if row.end.is_none() { hints.0 || hints.1 } else { hints.0 && hints.1 && !row.watched };
             let whole = usize::from(row.identity.len) == prefix.len();
@@ -213,8 +213,8 @@ impl Tail {
                 continue;
             }
             tracing::warn!(%error, container = self.container, file = base, "a log file cannot be opened");
-            let (inode, identity) = (unopened.inode.number, Identity::of(&[]));
-            new.push((NewFile { restart, base, inode, identity, first_time: None }, Err(unopened)));
+            let (mark, identity) = (Mark { inode: unopened.inode.number, born: None }, Identity::of(&[]));
+            new.push((NewFile { restart, base, mark, identity, first_time: None }, Err(unopened)));
         }
         new
     }
@@ -284,7 +284,7 @@ impl Tail {
             "a restart's log files were gone before they were seen"
         );
         let end = GivenUp { offset: 0, bytes: None, reason: GapReason::Unreadable, file: base.clone(), time: e.now };
-        let file = NewFile { restart, base, inode: 0, identity: Identity::of(&[]), first_time: None };
+        let file = NewFile { restart, base, mark: Mark::default(), identity: Identity::of(&[]), first_time: None };
         // Before whatever of this restart is still to be read.
         let before = self.journal.state().table.rows().iter().take_while(|row| row.restart < restart).count();
         let index = before.max(self.frozen());
@@ -359,7 +359,7 @@ fn open(file: std::rc::Rc<dyn crate::logdir::LogFile>, packed: Packed) -> io::Re
     };
     content.rest();
     let (size, names): (u64, Names) = (stat.size, stat.names);
-    Ok((Held { content, inode: stat.inode, size, names, left_at: None }, prefix))
+    Ok((Held { content, inode: stat.inode, born: stat.born, size, names, left_at: None }, prefix))
 }
 
 fn read_prefix(content: &mut Content) -> Result<Vec<u8>, ReadError> {

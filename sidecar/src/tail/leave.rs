@@ -65,7 +65,7 @@ impl Tail {
             (Some(held), _) => held.size > 0 || held.content.stat().is_ok_and(|stat| stat.size > 0),
             (None, Some(unopened)) => unopened.size > 0,
             // Given up while it was unread: it did hold some.
-            (None, None) => row.inode != 0 && matches!(row.end, Some(FileEnd::GivenUp(_))),
+            (None, None) => row.mark.inode != 0 && matches!(row.end, Some(FileEnd::GivenUp(_))),
         }
     }
 

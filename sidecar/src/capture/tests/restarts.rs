@@ -423,3 +423,18 @@ fn a_file_that_cannot_be_opened_at_a_start_has_ten_seconds_before_it_is_gone() {
         }
     }
 }
+
+#[test]
+fn a_file_that_was_seen_without_bytes_is_known_again_by_its_birth() {
+    let mut rig = Rig::new();
+    rig.logs.tell_births();
+    rig.logs.append(APP, "0.log", b"");
+    rig.drain();
+    rig.kill();
+    rig.logs.append(APP, "0.log", &line(1, "F", "one"));
+    rig.logs.rename(APP, "0.log", "0.log.20261122-200002");
+    rig.logs.append(APP, "0.log", &line(2, "F", "two"));
+    rig.start();
+    rig.terminate();
+    assert_eq!(shown(rig.only()), ["started 0", "one", "two", "end"]);
+}
