@@ -220,7 +220,8 @@ impl Opened {
         // Then the torn tail goes, what is left is made durable, and the log says that it starts.
         recover::set_aside(&directory, &survey)?;
         let opening = recover::opening(&shared, &options.software)?;
-        let file = commit::open_segment(&shared, options.segment_bytes, survey.exists)?;
+        let marked = survey.exists.then_some(survey.marked);
+        let file = commit::open_segment(&shared, options.segment_bytes, marked)?;
         let mut writer = Writer::new(shared.clone(), clock.clone(), options.clone(), file);
         writer.say(opening)?;
         // A checkpoint is there before anything is acknowledged.

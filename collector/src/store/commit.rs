@@ -18,12 +18,12 @@ use indelible_chain::stored::{Codec, Stored};
 
 use super::append::{Append, AppendError, Appended};
 use super::directory::Identity;
-use super::error::Fatal;
+use super::error::{Fatal, ReadError};
 use super::files::{self, Grow};
 use super::index::decide::{ChainState, Decision, Placed, decide_batch, decide_genesis, decide_session};
 use super::index::sealed::{self, Header};
 use super::index::table::{Held, Table};
-use super::segment::{self, index_path, segment_path};
+use super::segment::{self, Depth, Walker, index_path, segment_path};
 use super::shared::{Reach, Sealed, Shared};
 use super::{KnownChain, KnownSession, Options};
 use crate::clock::Clock;
@@ -71,24 +71,40 @@ pub struct Writer {
     forgot: Time,
 }
 
-/// Opens the active segment to go on with it, or makes the first one; also gives its length.
-pub fn open_segment(shared: &Shared, segment_bytes: u64, exists: bool) -> Result<Box<dyn Grow>, Fatal> {
+/// Opens the active segment to go on with it, or makes the first one. The newest mark stands at `marked`; `None` if
+/// there is no segment yet.
+pub fn open_segment(shared: &Shared, segment_bytes: u64, marked: Option<u64>) -> Result<Box<dyn Grow>, Fatal> {
     let first = shared.state().table.first;
     let path = segment_path(first);
     let failed = |what: &'static str| {
         let path = path.clone();
         move |e| shared.stop(Fatal::io(what, &path, &e))
     };
-    if !exists {
-        return create_segment(shared, first, segment_bytes);
-    }
+    let Some(marked) = marked else { return create_segment(shared, first, segment_bytes) };
     let mut file = shared.files.extend(&path).map_err(failed("open"))?;
     // Frames after the newest mark are good but may not be durable yet; the next mark will say that they are. Nor may the
     // file's name be, if the run that made it was killed right after.
+    write_again(shared, &path, &mut *file, marked)?;
     file.sync_all().map_err(failed("sync"))?;
     shared.files.sync_dir(segment::DIR).map_err(failed("make the name durable of"))?;
     reserve(shared, &mut *file, segment_bytes).map_err(failed("reserve space for"))?;
     Ok(file)
+}
+
+/// Writes the frames from the newest mark on over themselves. If a sync of theirs has failed, the system takes them for
+/// written: they can be read, and no sync would ever write them.
+fn write_again(shared: &Shared, path: &str, file: &mut dyn Grow, marked: u64) -> Result<(), Fatal> {
+    let changed =
+        |error: ReadError| shared.stop(Fatal::new(format!("what was read a moment ago has changed: {error}")));
+    let good = shared.state().durable.bytes;
+    let mut walker = Walker::new(shared.open(path).map_err(changed)?, path.to_owned(), Depth::Frames, marked, good);
+    let mut bytes = Vec::new();
+    while let Some(found) = walker.next_frame().map_err(changed)? {
+        bytes.clear();
+        found.frame.encode_into(&mut bytes);
+        file.rewrite(found.offset, &bytes).map_err(|e| shared.stop(Fatal::io("write again in", path, &e)))?;
+    }
+    Ok(())
 }
 
 fn create_segment(shared: &Shared, first: LeafIndex, segment_bytes: u64) -> Result<Box<dyn Grow>, Fatal> {

@@ -76,6 +76,9 @@ pub trait Grow: Debug + Send {
     /// Sets blocks aside for `bytes` from the start of the file without making it longer, where the file system can.
     fn reserve(&mut self, bytes: u64) -> io::Result<()>;
 
+    /// Writes `bytes` over as many that are there already; durable after [`Grow::sync_data`].
+    fn rewrite(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
     /// Cuts the file; durable after [`Grow::sync_all`].
     fn cut(&mut self, length: u64) -> io::Result<()>;
 }

@@ -3,7 +3,8 @@
 //! Owns the rules. Every byte before the newest mark was durable, and so was every leaf that a checkpoint covers: a
 //! bad frame there, or fewer leaves, is damage, and the log is refused as it is. From the first bad frame after the
 //! newest mark on, everything is the torn tail of a crash: nothing in it was acknowledged. It is set aside whole,
-//! then cut off, and the log says so with statement 2. Good frames after the newest mark are kept.
+//! then cut off, and the log says so with statement 2. Good frames after the newest mark are kept, and written again:
+//! after a sync that failed the system may give them from memory and never write them.
 //!
 //! [`survey`] and [`judge`] change nothing but a missing `.idx`; [`set_aside`] does.
 
@@ -41,6 +42,8 @@ pub struct Survey {
     pub first: LeafIndex,
     /// Leaves of the log.
     pub leaves: LeafIndex,
+    /// Where the newest mark of the last one stands: what is before it was durable. Only the marks among good frames count.
+    pub marked: u64,
     /// Bytes of the last one that are good frames.
     pub good: u64,
     /// Its length; 0 if there is none yet.
@@ -62,6 +65,7 @@ pub struct Signed {
 /// A segment as far as it is good.
 struct Scan {
     table: Table,
+    marked: u64,
     good: u64,
     bad: Option<ReadError>,
 }
@@ -72,12 +76,15 @@ fn scan(files: &dyn Files, first: LeafIndex, length: u64) -> Result<Scan, ReadEr
     let file = files.open(&path).map_err(|e| ReadError::io(&path, e))?;
     let mut walker = Walker::new(file, path.clone(), Depth::Frames, 0, length);
     let mut table = Table::new(first);
-    let mut good = 0;
+    let (mut marked, mut good) = (0, 0);
     loop {
         let bad = match walker.next_frame() {
-            Ok(None) => return Ok(Scan { table, good, bad: None }),
+            Ok(None) => return Ok(Scan { table, marked, good, bad: None }),
             Ok(Some(found)) => match take(&path, &mut table, found.offset, &found.frame) {
                 Ok(()) => {
+                    if matches!(found.frame, SegmentFrame::Mark { durable } if durable == found.offset) {
+                        marked = found.offset;
+                    }
                     good = found.end;
                     continue;
                 }
@@ -86,7 +93,7 @@ fn scan(files: &dyn Files, first: LeafIndex, length: u64) -> Result<Scan, ReadEr
             Err(error @ ReadError::Io { .. }) => return Err(error),
             Err(bad) => bad,
         };
-        return Ok(Scan { table, good, bad: Some(bad) });
+        return Ok(Scan { table, marked, good, bad: Some(bad) });
     }
 }
 
@@ -113,7 +120,7 @@ pub fn survey(directory: &Directory) -> Result<Survey, OpenError> {
     let Some((last, before)) = firsts.split_last() else {
         let (first, table) = (LeafIndex::ZERO, Table::new(LeafIndex::ZERO));
         let (sealed, leaves) = (Vec::new(), first);
-        return Ok(Survey { sealed, table, first, leaves, good: 0, length: 0, exists: false, bad: None });
+        return Ok(Survey { sealed, table, first, leaves, marked: 0, good: 0, length: 0, exists: false, bad: None });
     };
     let mut next = LeafIndex::ZERO;
     let mut sealed = Vec::new();
@@ -127,9 +134,9 @@ pub fn survey(directory: &Directory) -> Result<Survey, OpenError> {
     let path = segment_path(*last);
     follows(files, &path, *last, next)?;
     let length = length_of(files, &path)?;
-    let Scan { table, good, bad } = scan(files, *last, length)?;
+    let Scan { table, marked, good, bad } = scan(files, *last, length)?;
     let leaves = table.next();
-    Ok(Survey { sealed, table, first: *last, leaves, good, length, exists: true, bad })
+    Ok(Survey { sealed, table, first: *last, leaves, marked, good, length, exists: true, bad })
 }
 
 fn follows(files: &dyn Files, path: &str, first: LeafIndex, next: LeafIndex) -> Result<(), OpenError> {
@@ -157,7 +164,7 @@ fn sealed_header(directory: &Directory, first: LeafIndex) -> Result<Header, Open
             return Ok(header);
         }
     }
-    let Scan { table, good, bad } = scan(files, first, bytes)?;
+    let Scan { table, good, bad, .. } = scan(files, first, bytes)?;
     if let Some(bad) = bad {
         return Err(OpenError::Corrupt { file: path, offset: good, index: table.next(), why: bad.to_string() });
     }

@@ -4,7 +4,7 @@
 //! step that changes something is counted; [`Fault`] says which of them goes wrong and how. [`MemoryFiles::restarted`]
 //! is what the next process finds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -18,6 +18,9 @@ pub enum Outcome {
     NotDone,
     /// It does all and reports an error nevertheless.
     DoneButError,
+    /// A sync reports an error, and the system takes what it could not write for written (as Linux does): it can be read
+    /// until the power goes, no later sync writes it, and only writing it again makes it durable. Another step does nothing.
+    FailedClean,
     /// An append does its first bytes, this share of 256ths, and reports an error; another step does nothing.
     Torn(u8),
     /// The process is killed before it.
@@ -52,6 +55,24 @@ pub enum Restart {
 struct Node {
     live: Vec<u8>,
     durable: Vec<u8>,
+    /// Bytes of `live` that the page cache takes for written and the disk does not have.
+    lost: BTreeSet<usize>,
+}
+
+impl Node {
+    /// Makes everything durable that the page cache still wants to write.
+    fn sync(&mut self) {
+        let before = std::mem::replace(&mut self.durable, self.live.clone());
+        for at in &self.lost {
+            self.durable[*at] = before.get(*at).copied().unwrap_or(0);
+        }
+    }
+
+    /// Takes everything for written, and writes nothing.
+    fn forget_to_sync(&mut self) {
+        let lost = (0..self.live.len()).filter(|at| self.durable.get(*at) != self.live.get(*at));
+        self.lost.extend(lost);
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -125,6 +146,7 @@ impl MemoryFiles {
         let node = disk.live[path].expect("a file is tampered with, not a directory");
         change(&mut disk.nodes[node].live);
         disk.nodes[node].durable = disk.nodes[node].live.clone();
+        disk.nodes[node].lost.clear();
     }
 
     /// Removes a file behind the store's back, durably.
@@ -137,7 +159,7 @@ impl MemoryFiles {
     /// Puts a file there behind the store's back, durably.
     pub fn place(&self, path: &str, bytes: &[u8]) {
         let mut disk = self.disk();
-        disk.nodes.push(Node { live: bytes.to_vec(), durable: bytes.to_vec() });
+        disk.nodes.push(Node { live: bytes.to_vec(), durable: bytes.to_vec(), lost: BTreeSet::new() });
         let node = Some(disk.nodes.len() - 1);
         disk.live.insert(path.to_owned(), node);
         disk.durable.insert(path.to_owned(), node);
@@ -155,6 +177,7 @@ impl MemoryFiles {
             None => done(&mut disk, Part::All),
             Some(Outcome::NotDone) => failed(),
             Some(Outcome::DoneButError) => done(&mut disk, Part::All).and_then(|()| failed()),
+            Some(Outcome::FailedClean) => done(&mut disk, Part::Clean).and_then(|()| failed()),
             Some(Outcome::Torn(share)) => done(&mut disk, Part::Share(share)).and_then(|()| failed()),
             Some(Outcome::KilledBefore) => {
                 disk.killed = true;
@@ -178,6 +201,8 @@ impl MemoryFiles {
 enum Part {
     All,
     Share(u8),
+    /// A sync's pages are taken for written.
+    Clean,
 }
 
 impl Disk {
@@ -192,6 +217,10 @@ impl Disk {
     fn lose_power(&mut self, how: Restart) {
         for node in &mut self.nodes {
             let synced = node.durable.len().min(node.live.len());
+            node.live[..synced].copy_from_slice(&node.durable[..synced]);
+            for at in std::mem::take(&mut node.lost).range(synced..) {
+                node.live[*at] = 0;
+            }
             let unsynced = node.live.len() - synced;
             match how {
                 Restart::Process => {}
@@ -254,7 +283,7 @@ impl Files for MemoryFiles {
     fn create_temporary(&self, path: &str) -> io::Result<Box<dyn Grow>> {
         self.step("create temporary", path, |disk, part| match part {
             Part::All => disk.new_file(path),
-            Part::Share(_) => Ok(()),
+            Part::Share(_) | Part::Clean => Ok(()),
         })?;
         let node = self.disk().file(path)?;
         Ok(self.grow(path, node))
@@ -359,6 +388,7 @@ impl Grow for MemoryFile {
             let n = match part {
                 Part::All => bytes.len(),
                 Part::Share(share) => bytes.len() * usize::from(share) / 256,
+                Part::Clean => 0,
             };
             disk.nodes[self.node].live.extend_from_slice(&bytes[..n]);
             Ok(())
@@ -367,8 +397,10 @@ impl Grow for MemoryFile {
 
     fn sync_data(&mut self) -> io::Result<()> {
         self.files.step("sync", &self.path, |disk, part| {
-            if part == Part::All {
-                disk.nodes[self.node].durable = disk.nodes[self.node].live.clone();
+            match part {
+                Part::All => disk.nodes[self.node].sync(),
+                Part::Clean => disk.nodes[self.node].forget_to_sync(),
+                Part::Share(_) => {}
             }
             Ok(())
         })
@@ -382,11 +414,24 @@ impl Grow for MemoryFile {
         self.files.step("reserve", &self.path, |_, _| Ok(()))
     }
 
+    fn rewrite(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.files.step("rewrite", &self.path, |disk, part| {
+            if part == Part::All {
+                let start = usize::try_from(offset).expect("a file in memory has offsets in memory");
+                let node = &mut disk.nodes[self.node];
+                node.live[start..start + bytes.len()].copy_from_slice(bytes);
+                node.lost.retain(|at| !(start..start + bytes.len()).contains(at));
+            }
+            Ok(())
+        })
+    }
+
     fn cut(&mut self, length: u64) -> io::Result<()> {
         self.files.step("cut", &self.path, |disk, part| {
             if part == Part::All {
                 let length = usize::try_from(length).expect("a file in memory has a length in memory");
                 disk.nodes[self.node].live.truncate(length);
+                disk.nodes[self.node].lost.split_off(&length);
             }
             Ok(())
         })

@@ -5,7 +5,7 @@
 
 use std::fmt::Debug;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Write as _};
+use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -58,7 +58,10 @@ impl Files for RealFiles {
     }
 
     fn extend(&self, path: &str) -> io::Result<Box<dyn Grow>> {
-        self.made(path, OpenOptions::new().append(true))
+        // Not to append only: with O_APPEND the system writes at the end whatever offset `rewrite` says.
+        let mut file = OpenOptions::new().write(true).open(self.path(path))?;
+        file.seek(SeekFrom::End(0))?;
+        Ok(Box::new(RealFile(file)))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -133,6 +136,10 @@ impl Grow for RealFile {
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn rewrite(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
     }
 
     fn cut(&mut self, length: u64) -> io::Result<()> {
