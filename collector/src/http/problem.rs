@@ -107,6 +107,7 @@ impl From<AppendError> for Problem {
             AppendError::SessionNotIntroduced(_) => (StatusCode::PRECONDITION_FAILED, "session-not-introduced", None),
             AppendError::ChainNotIntroduced(_) => (StatusCode::PRECONDITION_FAILED, "chain-not-introduced", None),
             AppendError::Foreign { .. } => (StatusCode::FORBIDDEN, "other-chain", None),
+            AppendError::TokenOver(_) => (StatusCode::SERVICE_UNAVAILABLE, "token-over", Some(5)),
             AppendError::TooManyConflicts { .. } => (StatusCode::CONFLICT, "conflicts", None),
             AppendError::Leaf(DecodeError::TooLarge { .. }) => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", None),
             AppendError::Leaf(_) => (StatusCode::BAD_REQUEST, "malformed", None),

@@ -123,6 +123,14 @@ pub enum AppendError {
         /// The session.
         session: SessionId,
     },
+    /// The session's token was over at the time that its leaf would have (503); nothing was stored.
+    ///
+    /// The log's time goes on when the clock steps back, and a group waits for the sync before it.
+    #[error(
+        "the token of session {0} ended before the log's time, which does not fall when the clock does: introduce it \
+         with a newer token, or to another collector"
+    )]
+    TokenOver(SessionId),
     /// The batch contradicts a stored one, as too many before it did (409); nothing was stored.
     #[error(
         "chain {chain} has {} conflicts already: a batch that contradicts leaf {other} is not stored",
@@ -162,6 +170,7 @@ impl Category for AppendError {
             Self::Busy => "busy",
             Self::SessionNotIntroduced(_) | Self::ChainNotIntroduced(_) => "not-introduced",
             Self::Foreign { .. } => "foreign",
+            Self::TokenOver(_) => "token-over",
             Self::TooManyConflicts { .. } => "conflicts",
             Self::Leaf(_) => "leaf",
             Self::Read(_) => "read",

@@ -297,7 +297,10 @@ impl Writer {
 
     fn decide(&self, item: &Append, now: Time) -> Result<Decision, AppendError> {
         Ok(match item {
-            Append::Session { session, .. } => decide_session(self.session(session.id()?, now)?.as_deref()),
+            Append::Session { session, attested, .. } => {
+                let id = session.id()?;
+                decide_session(id, attested, self.session(id, now)?.as_deref(), now)
+            }
             Append::Genesis { genesis, session } => {
                 let chain = genesis.chain_id()?;
                 let known = self.chain(chain, now)?;

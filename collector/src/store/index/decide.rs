@@ -9,6 +9,7 @@ use indelible_chain::batch::Commitment;
 use indelible_chain::digest::Digest;
 use indelible_chain::genesis::Genesis;
 use indelible_chain::id::{ChainId, LeafIndex, Seq, SessionId, Time};
+use indelible_chain::leaf::{Attestation, Attested};
 
 use super::table::Held;
 use crate::limits::CONFLICTS_PER_CHAIN;
@@ -72,12 +73,17 @@ impl ChainState {
     }
 }
 
-/// A session.
-pub fn decide_session(known: Option<&KnownSession>) -> Decision {
-    known.map_or(Decision::Store, |known| {
-        let KnownSession { index, leaf_hash, received_at, .. } = *known;
-        Decision::Known(Placed { index, leaf_hash, received_at })
-    })
+/// A session, whose leaf would be dated `now`: a token that is over then would be held against an honest pod.
+pub fn decide_session(id: SessionId, attested: &Attested, known: Option<&KnownSession>, now: Time) -> Decision {
+    match known {
+        Some(KnownSession { index, leaf_hash, received_at, .. }) => {
+            Decision::Known(Placed { index: *index, leaf_hash: *leaf_hash, received_at: *received_at })
+        }
+        None if attested.attestation != Attestation::None && attested.token_expires < now => {
+            Decision::Refuse(AppendError::TokenOver(id))
+        }
+        None => Decision::Store,
+    }
 }
 
 /// A chain, introduced by a session.

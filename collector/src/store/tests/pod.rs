@@ -78,6 +78,11 @@ impl Pod {
     }
 
     pub fn session_item(&self) -> Append {
+        self.session_until(Time::from_nanos(i64::MAX))
+    }
+
+    /// The session, attested by a token that ends then.
+    pub fn session_until(&self, token_expires: Time) -> Append {
         let attested = Attested {
             attestation: Attestation::ServiceAccountToken,
             issuer: "https://issuer".into(),
@@ -85,7 +90,7 @@ impl Pod {
             pod_uid: self.session.pod_uid.clone(),
             token_id: "jti".into(),
             token_digest: Digest::sha256(b"token"),
-            token_expires: Time::from_nanos(2),
+            token_expires,
         };
         Append::Session { session: self.session.clone(), attested, token: Bytes::from_static(b"token") }
     }

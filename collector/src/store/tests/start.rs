@@ -89,6 +89,23 @@ fn received_at_does_not_fall_when_the_clock_does_nor_over_a_restart() {
 }
 
 #[test]
+fn a_session_whose_token_is_over_at_the_logs_time_is_refused_though_the_clock_says_otherwise() {
+    let mut log = Log::new(options());
+    let (a, b) = (Pod::new(1, 0), Pod::new(2, 0));
+    let until = |seconds: i64| START.plus_nanos(seconds * Time::SECOND);
+    log.append(a.session_until(until(60))).unwrap();
+    log.clock.set(until(100));
+    log.append(a.genesis_item()).unwrap();
+    log.clock.set(until(30));
+    let refused = log.append(b.session_until(until(60)));
+    assert!(matches!(refused, Err(AppendError::TokenOver(id)) if id == b.id()), "{refused:?}");
+    // What is known is known, and a token that lives on is taken.
+    assert!(!log.append(a.session_until(until(60))).unwrap().fresh);
+    assert!(log.append(b.session_until(until(101))).unwrap().fresh);
+    log.check();
+}
+
+#[test]
 fn a_log_without_a_leaf_for_a_minute_gives_a_sign_of_life() {
     let mut log = Log::new(options());
     let writer = |log: &mut Log| log.opened.as_mut().unwrap().writer.keep_alive().unwrap();
