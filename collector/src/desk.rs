@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
 use crate::clock::Clock;
-use crate::heartbeats::{Covered, Heartbeats, NoteError};
+use crate::heartbeats::{Covered, Group, Heartbeats, NoteError};
 use crate::ingest::{CheckedHeartbeat, Introduced, NamespaceList, OptIn, Quota, Refusal};
 use crate::limits::{DESK_QUEUE, LIVENESS_TICK};
 use crate::metrics::Metrics;
@@ -33,6 +33,7 @@ enum Question {
     Introduce { pod_uid: String, what: Introduced, answer: oneshot::Sender<Result<(), Refusal>> },
     Note { heartbeat: Box<CheckedHeartbeat>, answer: oneshot::Sender<Result<(), NoteError>> },
     Coverage { since: Time, after: Option<SessionId>, limit: usize, answer: oneshot::Sender<Vec<Covered>> },
+    WriteAll { answer: oneshot::Sender<()> },
 }
 
 struct State {
@@ -82,6 +83,15 @@ impl Desk {
         self.ask(|answer| Question::Coverage { since, after, limit, answer }).await
     }
 
+    /// Appends every heartbeat that is held and not in the log yet: for the end, before the log is sealed.
+    pub async fn write_all(&self) {
+        let (answer, answered) = oneshot::channel();
+        // Not refused when much waits: it is asked once, and nothing after it.
+        if self.0.send(Question::WriteAll { answer }).await.is_ok() {
+            let _ = answered.await;
+        }
+    }
+
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Result<T, Unanswered> {
         let (answer, answered) = oneshot::channel();
         self.0.try_send(question(answer)).map_err(|_| Unanswered)?;
@@ -102,10 +112,14 @@ async fn serve(
     loop {
         tokio::select! {
             question = questions.recv() => match question {
+                Some(Question::WriteAll { answer }) => {
+                    state.write_liveness(state.heartbeats.held(), &store).await;
+                    let _ = answer.send(());
+                }
                 Some(question) => state.answer(question, clock.now()),
                 None => return,
             },
-            _ = ticks.tick() => state.write_liveness(&store, &*clock).await,
+            _ = ticks.tick() => state.write_liveness(state.heartbeats.due(clock.now()), &store).await,
         }
         metrics.sessions_heard.set(i64::try_from(state.heartbeats.len()).unwrap_or(i64::MAX));
     }
@@ -127,13 +141,14 @@ impl State {
             Question::Coverage { since, after, limit, answer } => {
                 let _ = answer.send(self.heartbeats.coverage(since, after, limit));
             }
+            Question::WriteAll { .. } => unreachable!("the loop answers it, since it waits for the disk"),
         }
     }
 
-    /// Appends the liveness leaves that are due. What could not be appended is due again a minute later; a crash here
+    /// Appends liveness leaves. What could not be appended is due again a minute later; a crash here
     /// loses heartbeats that nobody was given a receipt for, and the sessions' next ones take their place.
-    async fn write_liveness(&mut self, store: &Store, clock: &dyn Clock) {
-        for group in self.heartbeats.due(clock.now()) {
+    async fn write_liveness(&mut self, groups: Vec<Group>, store: &Store) {
+        for group in groups {
             let sessions: Vec<SessionId> = group.iter().map(|(id, _)| *id).collect();
             match tokio::time::timeout(Duration::from_secs(30), store.append(Append::Liveness(group))).await {
                 Ok(Ok(appended)) => self.heartbeats.logged(sessions, appended.get().received_at),
@@ -174,6 +189,27 @@ mod tests {
             }
         }
         heartbeats
+    }
+
+    #[tokio::test]
+    async fn a_heartbeat_that_is_not_due_is_written_at_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options { origin: Some("test/c0".into()), ..Options::new("test/1") };
+        let store = Arc::new(Store::open(dir.path(), options).unwrap());
+        let (clock, metrics) = (Arc::new(SystemClock), Arc::new(Metrics::new()));
+        let desk = Desk::start(Arc::clone(&store), clock, metrics);
+        let sidecar = Sidecar::new(&Pod::named("a"), 1);
+        let mut spoken = Vec::new();
+        for second in 0..2 {
+            let time = SystemClock.now().plus_nanos(second * Time::SECOND);
+            let heartbeat = sidecar.heartbeat(time, vec![]);
+            let session = Arc::new(KnownSession::of(sidecar.session.clone()));
+            let checked = CheckedHeartbeat { heartbeat: heartbeat.clone(), session, containers: vec![] };
+            desk.note(checked).await.unwrap().unwrap();
+            spoken.push(heartbeat);
+            desk.write_all().await;
+        }
+        assert_eq!(logged(&store), spoken);
     }
 
     #[tokio::test]

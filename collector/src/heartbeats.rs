@@ -37,6 +37,9 @@ struct Heard {
     in_log: InLog,
 }
 
+/// Heartbeats for one leaf.
+pub type Group = Vec<(SessionId, Vec<u8>)>;
+
 /// What of a session is in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum InLog {
@@ -140,19 +143,24 @@ impl Heartbeats {
     }
 
     /// What goes into liveness leaves now, a group for each leaf. [`Heartbeats::logged`] says what became of it.
-    pub fn due(&self, now: Time) -> Vec<Vec<(SessionId, Vec<u8>)>> {
+    pub fn due(&self, now: Time) -> Vec<Group> {
+        self.groups(|in_log| match in_log {
+            InLog::Nothing => true,
+            InLog::Newest(_) => false,
+            // A clock that fell makes none wait for ever.
+            InLog::Older(at) => !(0..LIVENESS_SECONDS * Time::SECOND).contains(&now.since(at)),
+        })
+    }
+
+    /// Every heartbeat that is not in the log yet, due or not: for the end, after which none will be.
+    pub fn held(&self) -> Vec<Group> {
+        self.groups(|in_log| !matches!(in_log, InLog::Newest(_)))
+    }
+
+    fn groups(&self, wanted: impl Fn(InLog) -> bool) -> Vec<Group> {
         let mut groups = Vec::new();
         let (mut group, mut bytes) = (Vec::new(), 0);
-        for (id, heard) in &self.sessions {
-            let due = match heard.in_log {
-                InLog::Nothing => true,
-                InLog::Newest(_) => false,
-                // A clock that fell makes none wait for ever.
-                InLog::Older(at) => !(0..LIVENESS_SECONDS * Time::SECOND).contains(&now.since(at)),
-            };
-            if !due {
-                continue;
-            }
+        for (id, heard) in self.sessions.iter().filter(|(_, heard)| wanted(heard.in_log)) {
             let cost = 2 + heard.encoded.len();
             if bytes + cost > MAX_LIVENESS_BODY_BYTES {
                 groups.push(std::mem::take(&mut group));
@@ -167,7 +175,7 @@ impl Heartbeats {
         groups
     }
 
-    /// A group of [`Heartbeats::due`] is in the log since `at`; nothing was noted in between.
+    /// A group of heartbeats is in the log since `at`; nothing was noted in between.
     pub fn logged(&mut self, sessions: impl IntoIterator<Item = SessionId>, at: Time) {
         for id in sessions {
             if let Some(heard) = self.sessions.get_mut(&id) {

@@ -50,6 +50,19 @@ fn each_session_has_a_heartbeat_in_the_log_every_five_minutes_and_each_heartbeat
 }
 
 #[test]
+fn at_the_end_every_heartbeat_that_is_not_in_the_log_is_held_for_it_due_or_not() {
+    let mut heartbeats = Heartbeats::default();
+    let (one, two) = (sidecar(1), sidecar(2));
+    for sidecar in [&one, &two] {
+        heartbeats.note(spoken(sidecar, at(0), vec![]), at(0)).unwrap();
+    }
+    heartbeats.logged([one.id(), two.id()], at(1));
+    heartbeats.note(spoken(&one, at(30), vec![]), at(30)).unwrap();
+    assert!(heartbeats.due(at(31)).is_empty());
+    assert_eq!(ids(&heartbeats.held()), [one.id()]);
+}
+
+#[test]
 fn a_heartbeat_that_could_not_be_appended_is_due_again() {
     let mut heartbeats = Heartbeats::default();
     let one = sidecar(1);
