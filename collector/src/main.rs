@@ -1,13 +1,13 @@
 //! `indelible-collector`: wires the modules together, and ends in order.
 //!
 //! Everything that can be wrong is looked at before anything is served, and said in one line with exit 2. After that
-//! the process ends for one of three reasons: it was told to (exit 0, the log sealed), told twice (at once), or its
-//! store has stopped (exit 1 within a second, recovered at the next start).
+//! the process ends for one of four reasons: it was told to (exit 0, the log sealed), told twice (at once), its store
+//! has stopped (within a second), or the volume did not take the seal (exit 1 all, recovered at the next start).
 
 use std::process::ExitCode;
 
 use indelible_collector::config::{self, ConfigError, Task};
-use indelible_collector::run::{self, Ended};
+use indelible_collector::run;
 
 fn main() -> ExitCode {
     let task = match config::read(std::env::args_os()) {
@@ -23,8 +23,7 @@ fn main() -> ExitCode {
         Task::Serve(config) => run::serve(*config),
     };
     match done {
-        Ok(Ended::Told) => ExitCode::SUCCESS,
-        Ok(Ended::Stopped) => ExitCode::FAILURE,
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => refuse(&error),
     }
 }

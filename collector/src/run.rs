@@ -36,15 +36,6 @@ pub enum StartError {
     Runtime(#[source] std::io::Error),
 }
 
-/// Why a collector ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// By a signal, in order.
-    Told,
-    /// Its store has stopped.
-    Stopped,
-}
-
 /// Makes the log's key if it has none. Gives the verifier key and the URI that the TLS certificate must carry.
 pub fn init(data: &Path, origin: String) -> Result<(String, String), StartError> {
     let options = Options { origin: Some(origin), ..Options::new(SOFTWARE) };
@@ -52,8 +43,8 @@ pub fn init(data: &Path, origin: String) -> Result<(String, String), StartError>
     Ok((identity.vkey().to_owned(), reload::vkey_uri(identity.vkey())))
 }
 
-/// Serves until the end.
-pub fn serve(config: Config) -> Result<Ended, StartError> {
+/// Serves until it is told to end, and ends in order; where it cannot, it exits with 1.
+pub fn serve(config: Config) -> Result<(), StartError> {
     start_logging();
     raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(StartError::Runtime)?;
@@ -63,7 +54,7 @@ pub fn serve(config: Config) -> Result<Ended, StartError> {
     ended
 }
 
-async fn live(config: Config) -> Result<Ended, StartError> {
+async fn live(config: Config) -> Result<(), StartError> {
     let mut signals = Signals::new().map_err(StartError::Runtime)?;
     let metrics = Arc::new(Metrics::new());
     let server = bind("listen", config.listen).await?;
@@ -82,8 +73,9 @@ async fn live(config: Config) -> Result<Ended, StartError> {
 
     let address = server.address();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let desk = Desk::start(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&metrics));
     let app = Arc::new(App {
-        desk: Desk::start(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&metrics)),
+        desk: desk.clone(),
         gate: Gate::new(Arc::clone(&metrics)),
         tokens: Tokens::new(files.issuers, config.audience, config.reader_audience),
         readers: config.readers,
@@ -101,16 +93,16 @@ async fn live(config: Config) -> Result<Ended, StartError> {
     tracing::info!(origin = store.identity().origin(), %address, metrics = %page_address, "serving");
 
     tokio::select! {
-        failed = store.failed() => return Ok(stopped(&failed).await),
+        failed = store.failed() => stopped(&failed).await,
         () = signals.next() => {}
     }
     tokio::select! {
-        failed = store.failed() => Ok(stopped(&failed).await),
+        failed = store.failed() => stopped(&failed).await,
         () = signals.next() => {
             tracing::warn!("told to end a second time: ending at once, the log is not sealed");
             std::process::exit(1);
         }
-        ended = end(drain, close, serving, &store) => Ok(ended),
+        () = end(drain, close, serving, &store, &desk) => Ok(()),
     }
 }
 
@@ -126,33 +118,46 @@ async fn end(
     close: watch::Sender<bool>,
     serving: tokio::task::JoinHandle<Drained>,
     store: &Store,
-) -> Ended {
+    desk: &Desk,
+) {
     tracing::info!("ending: no new connections, requests in flight are answered");
     drain.send_replace(true);
-    let sealed = tokio::time::timeout(SEAL_TIMEOUT, store.seal(SealReason::Shutdown)).await;
+    match seal(store, desk).await {
+        Ok(()) => tracing::info!(size = store.checkpoint().size, "sealed"),
+        Err(error) => {
+            tracing::error!(error, "the log is not sealed; ending, the next start goes on with it");
+            // Not by returning, as below.
+            std::process::exit(1);
+        }
+    }
     // Only now, so that readers get the last leaves with the checkpoint over them.
     close.send_replace(true);
     if let Ok(Drained::CutOff) = serving.await {
         tracing::warn!("some connections were cut off");
     }
-    match sealed {
-        Ok(Ok(())) => {
-            tracing::info!(size = store.checkpoint().size, "sealed");
-            Ended::Told
-        }
-        Ok(Err(error)) => {
-            tracing::error!(%error, "the log could not be sealed");
-            Ended::Stopped
-        }
-        Err(_) => {
-            tracing::error!("the log was not sealed within {} s", SEAL_TIMEOUT.as_secs());
-            Ended::Stopped
-        }
+}
+
+/// Writes what is held only in memory, then seals the log. An error says what is left.
+async fn seal(store: &Store, desk: &Desk) -> Result<(), String> {
+    let sealed = async {
+        // Heartbeats that were answered 204.
+        desk.write_all().await;
+        store.seal(SealReason::Shutdown).await
+    };
+    if let Ok(sealed) = tokio::time::timeout(SEAL_TIMEOUT, sealed).await {
+        return sealed.map_err(|fatal| fatal.to_string());
     }
+    let (durable, covered) = (*store.size().borrow(), store.checkpoint().size);
+    let (requests, bytes) = store.waiting();
+    Err(format!(
+        "the volume did not take the seal within {} s: {durable} leaves are durable, the newest checkpoint covers \
+         {covered} of them, {requests} requests of {bytes} bytes wait; look at the volume",
+        SEAL_TIMEOUT.as_secs()
+    ))
 }
 
 /// The store has stopped: those who wait are answered 503 in the moment that is left.
-async fn stopped(failed: &crate::store::Fatal) -> Ended {
+async fn stopped(failed: &crate::store::Fatal) -> ! {
     tracing::error!(error = %failed, "the store has stopped; ending, the next start recovers");
     tokio::time::sleep(Duration::from_millis(200)).await;
     // Not by returning: nothing that is dropped on the way may wait for a disk that does not answer.
@@ -253,5 +258,36 @@ fn raise_open_files() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
         tracing::warn!(%error, "cannot raise the number of files that may be open");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::mpsc::{Sender, channel};
+
+    use super::*;
+
+    /// A log whose writer hangs as soon as it has synced once more than `go` was told.
+    fn hanging(dir: &Path) -> (Sender<()>, Arc<Store>) {
+        let (go, told) = channel();
+        let told = Mutex::new(told);
+        let on_sync = OnSync::call(move |_| {
+            let _ = told.lock().unwrap().recv();
+        });
+        // The start syncs once.
+        go.send(()).unwrap();
+        let options = Options { origin: Some("test/c0".into()), on_sync, ..Options::new("test/1") };
+        (go, Arc::new(Store::open(dir, options).unwrap()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_seal_that_the_volume_does_not_take_is_given_up_and_what_is_left_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let (go, store) = hanging(dir.path());
+        let desk = Desk::start(Arc::clone(&store), Arc::new(SystemClock), Arc::new(Metrics::new()));
+        let why = seal(&store, &desk).await.unwrap_err();
+        drop(go);
+        assert!(why.contains("1 leaves are durable, the newest checkpoint covers 1 of them"), "{why}");
     }
 }
