@@ -14,6 +14,12 @@ pub const GROUP_ITEMS: usize = 4096;
 /// Bytes after which a group commit takes no further request.
 pub const GROUP_BYTES: usize = 8 << 20;
 
+/// How long the store's writer may be at one group before nothing new is taken (`AppendError::Stalled`), and the collector
+/// is not ready.
+pub const MAX_GROUP_TIME: Duration = Duration::from_secs(5);
+/// How often the writer looks at the volume's free bytes when it has nothing else to do.
+pub const LOOK_AT_VOLUME: Duration = Duration::from_secs(1);
+
 /// The default of `--segment-bytes`.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 /// The least `--segment-bytes`.

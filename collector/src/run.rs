@@ -61,7 +61,7 @@ async fn live(config: Config) -> Result<(), StartError> {
     let page = bind("metrics", config.metrics).await?;
     let (drain, draining) = watch::channel(false);
     let (close, closing) = watch::channel(false);
-    let health = Health::new(Arc::new(SystemClock), Arc::clone(&metrics), config.data.clone(), draining.clone());
+    let health = Health::new(Arc::new(SystemClock), Arc::clone(&metrics), draining.clone());
     let page_address = page.address();
     tokio::spawn(metrics::serve(page.into_listener(), health.clone()));
 

@@ -36,7 +36,7 @@ mod tests;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use indelible_chain::digest::Digest;
@@ -320,15 +320,28 @@ impl Store {
     }
 
     /// Whether new items are taken: not while the volume is short of space, the log is being sealed, or the store has
-    /// stopped. For readiness, and to answer before a body is read.
+    /// stopped or hangs. For readiness, and to answer before a body is read. Never waits for the volume.
     pub fn writable(&self) -> Result<(), AppendError> {
+        self.writable_at(Instant::now())
+    }
+
+    fn writable_at(&self, now: Instant) -> Result<(), AppendError> {
         if let Some(fatal) = self.shared.stopped() {
             return Err(fatal.into());
         }
         if self.threads.is_sealing() {
             return Err(AppendError::Sealed);
         }
-        append::space(&*self.shared.files, self.options.min_free_bytes)
+        let busy = self.shared.busy().map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        if busy > limits::MAX_GROUP_TIME {
+            return Err(AppendError::Stalled(busy));
+        }
+        append::space(self.shared.free(), self.options.min_free_bytes)
+    }
+
+    /// Free bytes of the volume when the writer last looked.
+    pub fn free_bytes(&self) -> u64 {
+        self.shared.free()
     }
 
     /// Requests and bytes that wait for the writer.

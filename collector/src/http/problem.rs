@@ -113,6 +113,7 @@ impl From<AppendError> for Problem {
             AppendError::Leaf(_) => (StatusCode::BAD_REQUEST, "malformed", None),
             AppendError::Read(_) => (StatusCode::SERVICE_UNAVAILABLE, "unreadable", Some(1)),
             AppendError::NoSpace { .. } => (StatusCode::INSUFFICIENT_STORAGE, "no-space", Some(30)),
+            AppendError::Stalled(_) => (StatusCode::SERVICE_UNAVAILABLE, "stalled", Some(5)),
             AppendError::Sealed => (StatusCode::SERVICE_UNAVAILABLE, "sealed", Some(5)),
             AppendError::Fatal(_) => (StatusCode::SERVICE_UNAVAILABLE, "stopped", Some(5)),
         };

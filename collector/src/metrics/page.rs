@@ -1,7 +1,6 @@
 //! `/metrics`, `/livez` and `/readyz` over plain HTTP/1.1: for the machine's own watchers, never for evidence.
 
 use std::convert::Infallible;
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -27,13 +26,12 @@ pub struct Health {
     store: Arc<OnceLock<Arc<Store>>>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
-    data: PathBuf,
     draining: watch::Receiver<bool>,
 }
 
 impl std::fmt::Debug for Health {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Health").field("data", &self.data).finish_non_exhaustive()
+        f.debug_struct("Health").finish_non_exhaustive()
     }
 }
 
@@ -87,9 +85,9 @@ async fn observe(health: Health) {
 }
 
 impl Health {
-    /// Of a collector whose log is not open yet; `data` is where free bytes are counted.
-    pub fn new(clock: Arc<dyn Clock>, metrics: Arc<Metrics>, data: PathBuf, draining: watch::Receiver<bool>) -> Self {
-        Self { store: Arc::default(), clock, metrics, data, draining }
+    /// Of a collector whose log is not open yet.
+    pub fn new(clock: Arc<dyn Clock>, metrics: Arc<Metrics>, draining: watch::Receiver<bool>) -> Self {
+        Self { store: Arc::default(), clock, metrics, draining }
     }
 
     /// The log is open.
@@ -129,9 +127,7 @@ impl Health {
             let (requests, bytes) = store.waiting();
             self.metrics.queued_appends.set(gauge(requests as u64));
             self.metrics.queued_bytes.set(gauge(bytes as u64));
-        }
-        if let Ok(stat) = rustix::fs::statvfs(&self.data) {
-            self.metrics.free_bytes.set(gauge(stat.f_bavail.saturating_mul(stat.f_frsize)));
+            self.metrics.free_bytes.set(gauge(store.free_bytes()));
         }
         let mut answer = text(StatusCode::OK, self.metrics.encode());
         let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -3,6 +3,8 @@
 //! Owns the types of the way in. [`CheckedUpload`] can be made only from a batch that was checked, so that nothing
 //! else reaches a segment as a batch.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use indelible_chain::batch::{Batch, Checked, Commitment};
 use indelible_chain::bytes::DecodeError;
@@ -15,7 +17,6 @@ use indelible_chain::statement::SignedStatement;
 use indelible_chain::stored::{Codec, Stored};
 
 use super::error::{Category, Fatal, ReadError};
-use super::files::Files;
 use crate::limits;
 
 /// A batch that was checked, with its body as it came: what [`Append::Batch`] takes.
@@ -156,6 +157,13 @@ pub enum AppendError {
         /// The limit.
         limit: u64,
     },
+    /// The writer has been at one group for too long (503): the volume does not answer.
+    #[error(
+        "the volume has not answered a group of writes for {} s, over the limit of {} s: look at the volume",
+        .0.as_secs(),
+        limits::MAX_GROUP_TIME.as_secs()
+    )]
+    Stalled(Duration),
     /// The log is being sealed (503).
     #[error("the log is being sealed")]
     Sealed,
@@ -175,14 +183,14 @@ impl Category for AppendError {
             Self::Leaf(_) => "leaf",
             Self::Read(_) => "read",
             Self::NoSpace { .. } => "no-space",
+            Self::Stalled(_) => "stalled",
             Self::Sealed => "sealed",
             Self::Fatal(_) => "fatal",
         }
     }
 }
 
-/// Whether the volume has the space that new items need.
-pub fn space(files: &dyn Files, limit: u64) -> Result<(), AppendError> {
-    let free = files.free_bytes().map_err(|e| ReadError::io("the volume", e))?;
+/// Whether the volume, of which so many bytes are free, has the space that new items need.
+pub const fn space(free: u64, limit: u64) -> Result<(), AppendError> {
     if free < limit { Err(AppendError::NoSpace { free, limit }) } else { Ok(()) }
 }

@@ -123,7 +123,7 @@ fn create_segment(shared: &Shared, first: LeafIndex, segment_bytes: u64) -> Resu
 /// Sets a segment's blocks aside, so that a sync has less to write, where that leaves room for everything else: on a
 /// volume that is nearly full, tiles and checkpoints need it more.
 fn reserve(shared: &Shared, file: &mut dyn Grow, segment_bytes: u64) -> std::io::Result<()> {
-    if shared.files.free_bytes()? < 2 * segment_bytes {
+    if shared.measure()? < 2 * segment_bytes {
         return Ok(());
     }
     match file.reserve(segment_bytes) {
@@ -176,9 +176,10 @@ impl Writer {
         Ok(due)
     }
 
-    /// Free bytes of the volume, if they are under the limit.
+    /// Looks at the volume: whether it has the space that new items need.
     pub fn space(&self) -> Result<(), AppendError> {
-        super::append::space(&*self.shared.files, self.options.min_free_bytes)
+        let free = self.shared.measure().map_err(|e| ReadError::io("the volume", e))?;
+        super::append::space(free, self.options.min_free_bytes)
     }
 
     /// `received_at` never falls along the log, whatever the clock does.

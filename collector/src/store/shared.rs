@@ -6,8 +6,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
 
 use indelible_chain::batch::Commitment;
 use indelible_chain::digest::Digest;
@@ -46,6 +47,20 @@ pub struct Shared {
     open: Mutex<OpenFiles>,
     /// Held while an index is made again.
     mending: Mutex<()>,
+    /// Free bytes of the volume when the writer last looked.
+    free: AtomicU64,
+    /// Since when the writer has been at what it does; `None` while it waits.
+    busy: Mutex<Option<Instant>>,
+}
+
+/// The writer is at something for as long as this lives.
+#[derive(Debug)]
+pub struct Busy<'a>(&'a Shared);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.busy) = None;
+    }
 }
 
 /// The log as it stands.
@@ -140,6 +155,8 @@ impl Shared {
             state: RwLock::new(state),
             open: Mutex::default(),
             mending: Mutex::default(),
+            free: AtomicU64::new(u64::MAX),
+            busy: Mutex::default(),
         }
     }
 
@@ -151,6 +168,29 @@ impl Shared {
     /// The same, for the writer.
     pub fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for the free bytes of the volume, which may take as long as the volume likes.
+    pub fn measure(&self) -> io::Result<u64> {
+        let free = self.files.free_bytes()?;
+        self.free.store(free, Ordering::Relaxed);
+        Ok(free)
+    }
+
+    /// Free bytes of the volume when they were last asked for: at once.
+    pub fn free(&self) -> u64 {
+        self.free.load(Ordering::Relaxed)
+    }
+
+    /// The writer begins something that the volume may hold up.
+    pub fn begin(&self) -> Busy<'_> {
+        *lock(&self.busy) = Some(Instant::now());
+        Busy(self)
+    }
+
+    /// Since when the writer has been at what it does.
+    pub fn busy(&self) -> Option<Instant> {
+        *lock(&self.busy)
     }
 
     /// The hashes that were promised.

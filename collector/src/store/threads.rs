@@ -102,8 +102,7 @@ impl Threads {
         let senders = Some(Senders { writer: to_writer, tree: to_tree });
         let mut threads = Self { shared: shared.clone(), queue, senders, handles: Vec::new() };
         threads.handles.push(thread::Builder::new().name("writer".into()).spawn(move || {
-            let _alarm = writer_alarm;
-            write(writer, &requests, &writer_queue);
+            write(writer, &requests, &writer_queue, &writer_alarm.0);
         })?);
         threads.handles.push(thread::Builder::new().name("tree".into()).spawn(move || {
             let _alarm = tree_alarm;
@@ -189,12 +188,18 @@ impl Queue {
 }
 
 /// The writer's thread: everything that waits becomes one group.
-fn write(mut writer: Writer, requests: &Receiver<ToWriter>, queue: &Queue) {
+fn write(mut writer: Writer, requests: &Receiver<ToWriter>, queue: &Queue, shared: &Shared) {
     let mut wait = Duration::ZERO;
     loop {
-        let mut next = match requests.recv_timeout(wait) {
+        let received = requests.recv_timeout(wait.min(limits::LOOK_AT_VOLUME));
+        let _busy = shared.begin();
+        let mut next = match received {
             Ok(message) => Some(message),
-            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Timeout) => {
+                // For those who ask whether there is space; a group looks by itself.
+                let _ = writer.space();
+                None
+            }
             // The store was dropped: as a crash.
             Err(RecvTimeoutError::Disconnected) => return,
         };

@@ -15,7 +15,7 @@ use crate::clock::{Clock, ManualClock};
 use crate::store::append::AppendError;
 use crate::store::error::OpenError;
 use crate::store::files::memory::{Fault, MemoryFiles, Outcome};
-use crate::store::{Options, Store};
+use crate::store::{OnSync, Options, Store};
 
 fn quick() -> Options {
     Options { checkpoint_interval: Duration::from_millis(1), ..options() }
@@ -108,6 +108,43 @@ async fn after_a_failed_sync_everything_is_refused_and_the_reason_is_told() {
     assert!(store.seal(SealReason::Shutdown).await.is_err());
     assert_eq!(files.steps().len(), steps + 2, "nothing was written or synced after the failed sync");
     assert_eq!(all_of(store.frames(LeafIndex::ZERO, LeafIndex::new(9))).len(), 2, "what is durable can be read");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_the_volume_holds_up_makes_the_store_not_writable_until_it_is_through() {
+    let (go, told) = std::sync::mpsc::channel();
+    let told = std::sync::Mutex::new(told);
+    let on_sync = OnSync::call(move |_| {
+        let _ = told.lock().unwrap().recv();
+    });
+    go.send(()).unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(START));
+    let store = Store::open_with(Arc::new(MemoryFiles::new()), clock, Options { on_sync, ..quick() }).unwrap();
+    let (store, go) = (Arc::new(store), go);
+    let appending = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { store.append(Pod::new(1, 0).session_item()).await.map(|appended| appended.get().index) }
+    });
+    while !in_a_group(&store) {
+        tokio::task::yield_now().await;
+    }
+    let since = store.shared.busy().unwrap();
+    let after = |time| store.writable_at(since + time);
+    assert!(after(crate::limits::MAX_GROUP_TIME).is_ok());
+    let stalled = after(crate::limits::MAX_GROUP_TIME + Duration::from_millis(1));
+    assert!(matches!(stalled, Err(AppendError::Stalled(_))), "{stalled:?}");
+    drop(go);
+    assert_eq!(appending.await.unwrap().unwrap(), LeafIndex::new(1));
+    while store.shared.busy().is_some() {
+        tokio::task::yield_now().await;
+    }
+    assert!(store.writable_at(since + Duration::from_hours(1)).is_ok());
+}
+
+/// From when a group is decided, the table of the active segment is ahead of what is durable.
+fn in_a_group(store: &Store) -> bool {
+    let state = store.shared.state();
+    state.table.next() > state.durable.leaves
 }
 
 #[tokio::test(flavor = "multi_thread")]
