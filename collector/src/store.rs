@@ -222,7 +222,7 @@ impl Opened {
         let opening = recover::opening(&shared, &options.software)?;
         let marked = survey.exists.then_some(survey.marked);
         let file = commit::open_segment(&shared, options.segment_bytes, marked)?;
-        let mut writer = Writer::new(shared.clone(), clock.clone(), options.clone(), file);
+        let mut writer = Writer::new(shared.clone(), clock.clone(), options.clone(), file)?;
         writer.say(opening)?;
         // A checkpoint is there before anything is acknowledged.
         tree.tick(clock.now())?;

@@ -1,7 +1,7 @@
 //! The single writer: group commit.
 //!
-//! Owns the active segment and the order of every commit: decide, write all frames at once behind a mark, fdatasync,
-//! then answer. Only here does something become [`Durable`]. After a write or sync that failed nothing is written and
+//! Owns the active segment and the order of every commit: decide, write all frames at once, fdatasync, mark, then
+//! answer. Only here does something become [`Durable`]. After a write or sync that failed nothing is written and
 //! nothing acknowledged any more; whether the group is on the disk is for the next start to find out.
 
 use std::sync::Arc;
@@ -61,9 +61,9 @@ pub struct Writer {
     file: Box<dyn Grow>,
     /// The active segment's path.
     path: String,
-    /// The group that is being made, a mark first.
+    /// The group that is being made.
     group: Vec<u8>,
-    /// Where it will begin in the segment, which is all durable up to there.
+    /// Where it will begin in the segment: behind a mark that says that all before the mark is durable.
     start: u64,
     /// The time of the newest leaf: no later one is earlier.
     last_time: Time,
@@ -134,14 +134,22 @@ fn reserve(shared: &Shared, file: &mut dyn Grow, segment_bytes: u64) -> std::io:
 
 impl Writer {
     /// Goes on with a log of which everything is durable.
-    pub fn new(shared: Arc<Shared>, clock: Arc<dyn Clock>, options: Options, file: Box<dyn Grow>) -> Self {
+    pub fn new(
+        shared: Arc<Shared>,
+        clock: Arc<dyn Clock>,
+        options: Options,
+        file: Box<dyn Grow>,
+    ) -> Result<Self, Fatal> {
         let (path, start, last_time) = {
             let state = shared.state();
             let sealed = state.sealed.iter().map(|sealed| sealed.header.last_time).max();
             let last_time = sealed.map_or(state.table.last_time, |time| time.max(state.table.last_time));
             (segment_path(state.table.first), state.durable.bytes, last_time)
         };
-        Self { shared, clock, options, file, path, group: Vec::new(), start, last_time, forgot: last_time }
+        let group = Vec::new();
+        let mut writer = Self { shared, clock, options, file, path, group, start, last_time, forgot: last_time };
+        writer.mark()?;
+        Ok(writer)
     }
 
     /// Commits a group: one write, one fdatasync, then the answers, in the order of the items.
@@ -198,7 +206,16 @@ impl Writer {
         }
         self.forget();
         self.group.clear();
+        Ok(())
+    }
+
+    /// Writes that all of the segment is durable. It goes to the disk with the next sync; but a process that is killed
+    /// leaves it, and damage that is found then is told from what a power loss tears.
+    fn mark(&mut self) -> Result<(), Fatal> {
+        self.group.clear();
         SegmentFrame::Mark { durable: self.start }.encode_into(&mut self.group);
+        self.file.append(&self.group).map_err(|e| self.fail("append to", &e))?;
+        self.start += self.group.len() as u64;
         Ok(())
     }
 
@@ -229,7 +246,9 @@ impl Writer {
         failpoint("commit-answer");
         // Crash here: all is durable and nothing acknowledged; sidecars send it again and get this place.
         self.start += self.group.len() as u64;
-        self.shared.state_mut().durable = Reach { leaves, bytes: self.start };
+        let durable = Reach { leaves, bytes: self.start };
+        self.mark()?;
+        self.shared.state_mut().durable = durable;
         self.shared.size.send_replace(leaves.get());
         if self.group.capacity() > 2 * limits::GROUP_BYTES {
             self.group = Vec::new();
@@ -266,7 +285,7 @@ impl Writer {
         state.durable = Reach { leaves: next, bytes: 0 };
         drop(state);
         (self.file, self.path, self.start) = (file, segment_path(next), 0);
-        Ok(())
+        self.mark()
     }
 
     /// Decides one item and puts it into the group.

@@ -225,8 +225,8 @@ pub fn judge(directory: &Directory, survey: &Survey, signed: Option<&Signed>) ->
 const MARK_LENGTH: [u8; 4] = 15u32.to_be_bytes();
 const _: () = assert!(MARK_BYTES == 15 + 4, "a mark's length field counts what follows it");
 
-/// The last offset above `from` at which a mark stands. A mark names its own offset, since a group is only written
-/// when all before it is durable; bytes of a body that look like a mark would have to guess it.
+/// The last offset above `from` at which a mark stands. A mark names its own offset, since it is only written when all
+/// before it is durable; bytes of a body that look like a mark would have to guess it.
 fn newest_mark(files: &dyn Files, path: &str, from: u64, length: u64) -> Result<Option<u64>, ReadError> {
     let file = files.open(path).map_err(|e| ReadError::io(path, e))?;
     let mut newest = None;

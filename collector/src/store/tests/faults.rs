@@ -153,7 +153,7 @@ fn unsynced() -> (Log, String, usize) {
     log.tick().unwrap();
     let path = "segments/00000000000000000000.seg".to_owned();
     let durable = log.files.contents()[&path].len();
-    // The group's first step is its write, the second its sync.
+    // The group's first step is its write, the second its sync; a mark stands before it.
     log.files.fail(Fault { at: log.files.steps().len() + 1, outcome: Outcome::KilledBefore });
     log.commit(groups()[2].clone()).unwrap_err();
     (log, path, durable)
@@ -178,8 +178,8 @@ fn a_last_group_torn_at_any_byte_is_kept_as_far_as_it_is_good_and_the_rest_set_a
     }
     assert!(kept.is_sorted());
     kept.dedup();
-    // Whole frames only: the mark, the fork, the statement, the batch.
-    assert_eq!(kept.len(), 5);
+    // Whole frames only: the fork, the statement, the batch.
+    assert_eq!(kept.len(), 4);
 }
 
 #[test]
@@ -252,8 +252,8 @@ fn a_leaf_that_is_not_on_disk_as_it_was_acknowledged_stops_the_store_before_a_ch
         let before = log.signed();
         let durable = log.files.contents()["segments/00000000000000000000.seg"].len();
         log.commit(vec![Pod::new(1, 0).session_item()]).unwrap();
-        // The volume says that the write is durable, and returns other bytes: within the leaf, behind the mark's frame.
-        log.files.tamper("segments/00000000000000000000.seg", |bytes| bytes[durable + 19 + at + length] ^= 1 << bit);
+        // The volume says that the write is durable, and returns other bytes: within the leaf.
+        log.files.tamper("segments/00000000000000000000.seg", |bytes| bytes[durable + at + length] ^= 1 << bit);
         let fatal = log.tick().unwrap_err();
         assert!(fatal.to_string().contains("leaf 1"), "{fatal}");
         assert_eq!(log.signed(), before);

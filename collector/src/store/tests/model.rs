@@ -63,6 +63,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+const MARK: u64 = indelible_chain::frame::MARK_BYTES as u64;
+
 /// The model: all leaves, in order.
 #[derive(Default)]
 struct Model {
@@ -205,8 +207,16 @@ fn live(steps: Vec<Step>, segment_bytes: u64, remembered: std::time::Duration) {
             Step::Tick => assert!(!log.tick().unwrap()),
             Step::Restart(how) => {
                 log.restart(how).unwrap();
-                let (software, time) = ("collector/test".into(), log.opened().shared.state().table.last_time);
-                model.leaves.push(Leaf::Statement { statement: Statement::Started { software }, time });
+                let said = log.frames_of(model.leaves.len() as u64, u64::MAX);
+                let statements: Vec<_> = said.iter().filter_map(super::log::Frame::statement).collect();
+                // The mark behind the last group is not synced, and may be torn.
+                match &statements[..] {
+                    [Statement::Started { .. }] => {}
+                    [Statement::Started { .. }, Statement::Recovered { bytes, .. }] => assert!(*bytes <= MARK),
+                    other => panic!("{other:?}"),
+                }
+                assert_eq!(statements.len(), said.len());
+                model.leaves.extend(said.iter().map(super::log::Frame::leaf));
             }
             Step::Pause => log.clock.advance(100 * Time::SECOND),
         }

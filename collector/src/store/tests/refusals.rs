@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use indelible_chain::frame::{FRAME_OVERHEAD, SegmentFrame};
+use indelible_chain::frame::{FRAME_OVERHEAD, MARK_BYTES, SegmentFrame};
 use indelible_chain::id::LeafIndex;
 use indelible_chain::stored::{Codec, Stored};
 
@@ -14,7 +14,7 @@ use crate::store::files::memory::{MemoryFiles, Restart};
 
 const FIRST: &str = "segments/00000000000000000000.seg";
 
-/// A log with one segment, three groups, and a checkpoint over all.
+/// A log with one segment, three groups, and a checkpoint over all, as the power left it.
 fn log() -> Log {
     let mut log = Log::new(crate::store::Options { segment_bytes: 1 << 20, ..options() });
     let pod = Pod::new(1, 0);
@@ -22,6 +22,7 @@ fn log() -> Log {
     log.commit(vec![pod.batch(0, 2).item(), pod.batch(2, 2).item()]).unwrap();
     log.commit(vec![pod.batch(4, 2).item()]).unwrap();
     log.tick().unwrap();
+    log.files = log.files.restarted(Restart::Power);
     log
 }
 
@@ -71,6 +72,31 @@ fn any_flipped_byte_before_the_newest_mark_is_refused_with_file_offset_and_leaf(
             }
             other => panic!("byte {at}: {other}"),
         }
+    }
+}
+
+#[test]
+fn damage_in_the_last_group_is_refused_when_only_the_process_ended() {
+    let mut log = log();
+    log.restart(Restart::Power).unwrap();
+    let before = log.files.contents()[FIRST].len();
+    log.commit(vec![Pod::new(1, 0).batch(6, 2).item()]).unwrap();
+    let after = log.files.contents()[FIRST].len() - MARK_BYTES;
+    let killed = |at: usize| {
+        let files = log.files.restarted(Restart::Process);
+        files.tamper(FIRST, |bytes| bytes[at] ^= 1);
+        Log { files, ..Log::closed(log.options.clone()) }
+    };
+    for at in before..after {
+        let error = killed(at).open().expect_err("what was receipted is damaged");
+        assert!(matches!(&error, OpenError::Corrupt { why, .. } if why.contains("mark")), "byte {at}: {error}");
+    }
+    // The mark itself may be torn: it was never synced.
+    for at in after..after + MARK_BYTES {
+        let mut next = killed(at);
+        next.promised.clone_from(&log.promised);
+        next.open().unwrap();
+        next.check();
     }
 }
 
