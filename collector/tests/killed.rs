@@ -27,14 +27,16 @@ const DIR: &str = "INDELIBLE_TEST_DIR";
 const SIGKILL: i32 = 9;
 
 /// Each step, and how often the process comes to it before it dies.
-const STEPS: [(&str, u32); 20] = [
+const STEPS: [(&str, u32); 22] = [
     ("commit-write", 1),
     ("commit-write", 40),
     ("commit-sync", 1),
     ("commit-sync", 41),
     ("commit-answer", 1),
     ("commit-answer", 300),
+    ("roll-cut", 1),
     ("roll-sync", 1),
+    ("roll-sync", 5),
     ("roll-index", 1),
     ("roll-index", 7),
     ("roll-create", 1),

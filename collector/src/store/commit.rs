@@ -261,13 +261,17 @@ impl Writer {
     }
 
     /// Seals the active segment and begins the next. Everything in it is durable.
-    fn roll(&mut self) -> Result<(), Fatal> {
+    pub fn roll(&mut self) -> Result<(), Fatal> {
         let identity = self.shared.identity.clone();
         let (first, next, index) = {
             let table = &self.shared.state().table;
             (table.first, table.next(), sealed::encode(table, self.start, identity.log_id(), identity.key()))
         };
+        failpoint("roll-cut");
+        // Cut to the length that it has: blocks that were set aside and not needed are given back.
+        self.file.cut(self.start).map_err(|e| self.fail("give back space of", &e))?;
         failpoint("roll-sync");
+        // Crash here or before: the segment is the active one still, and the next start goes on with it.
         self.file.sync_all().map_err(|e| self.fail("sync", &e))?;
         failpoint("roll-index");
         // Crash before or within this write: no index, or the whole one; a start does not need it.

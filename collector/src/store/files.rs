@@ -79,7 +79,7 @@ pub trait Grow: Debug + Send {
     /// Writes `bytes` over as many that are there already; durable after [`Grow::sync_data`].
     fn rewrite(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
-    /// Cuts the file; durable after [`Grow::sync_all`].
+    /// Cuts the file, and gives back what was set aside beyond; durable after [`Grow::sync_all`].
     fn cut(&mut self, length: u64) -> io::Result<()>;
 }
 

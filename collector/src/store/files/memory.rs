@@ -55,6 +55,8 @@ pub enum Restart {
 struct Node {
     live: Vec<u8>,
     durable: Vec<u8>,
+    /// Bytes from the start for which blocks are set aside.
+    reserved: u64,
     /// Bytes of `live` that the page cache takes for written and the disk does not have.
     lost: BTreeSet<usize>,
 }
@@ -140,6 +142,13 @@ impl MemoryFiles {
         files.collect()
     }
 
+    /// Bytes of the volume that each file takes.
+    pub fn taken(&self) -> BTreeMap<String, u64> {
+        let disk = self.disk();
+        let node = |node: usize| disk.nodes[node].reserved.max(disk.nodes[node].live.len() as u64);
+        disk.live.iter().filter_map(|(path, at)| Some((path.clone(), node((*at)?)))).collect()
+    }
+
     /// Changes a file behind the store's back, durably.
     pub fn tamper(&self, path: &str, change: impl FnOnce(&mut Vec<u8>)) {
         let mut disk = self.disk();
@@ -159,7 +168,7 @@ impl MemoryFiles {
     /// Puts a file there behind the store's back, durably.
     pub fn place(&self, path: &str, bytes: &[u8]) {
         let mut disk = self.disk();
-        disk.nodes.push(Node { live: bytes.to_vec(), durable: bytes.to_vec(), lost: BTreeSet::new() });
+        disk.nodes.push(Node { live: bytes.to_vec(), durable: bytes.to_vec(), ..Node::default() });
         let node = Some(disk.nodes.len() - 1);
         disk.live.insert(path.to_owned(), node);
         disk.durable.insert(path.to_owned(), node);
@@ -410,8 +419,13 @@ impl Grow for MemoryFile {
         self.sync_data()
     }
 
-    fn reserve(&mut self, _bytes: u64) -> io::Result<()> {
-        self.files.step("reserve", &self.path, |_, _| Ok(()))
+    fn reserve(&mut self, bytes: u64) -> io::Result<()> {
+        self.files.step("reserve", &self.path, |disk, part| {
+            if part == Part::All {
+                disk.nodes[self.node].reserved = bytes;
+            }
+            Ok(())
+        })
     }
 
     fn rewrite(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
@@ -429,6 +443,7 @@ impl Grow for MemoryFile {
     fn cut(&mut self, length: u64) -> io::Result<()> {
         self.files.step("cut", &self.path, |disk, part| {
             if part == Part::All {
+                disk.nodes[self.node].reserved = length;
                 let length = usize::try_from(length).expect("a file in memory has a length in memory");
                 disk.nodes[self.node].live.truncate(length);
                 disk.nodes[self.node].lost.split_off(&length);

@@ -146,3 +146,36 @@ impl Grow for RealFile {
         self.0.set_len(length)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_cut_to_its_length_gives_back_what_was_set_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = RealFiles::new(dir.path());
+        let taken = || std::fs::metadata(dir.path().join("file")).unwrap().blocks() * 512;
+        let mut file = files.create("file").unwrap();
+        file.reserve(4 << 20).unwrap();
+        file.append(&[7; 100]).unwrap();
+        file.sync_data().unwrap();
+        file.cut(100).unwrap();
+        file.sync_all().unwrap();
+        assert!(taken() < 1 << 20, "{} bytes are taken", taken());
+        assert_eq!(std::fs::read(dir.path().join("file")).unwrap(), [7; 100]);
+    }
+
+    #[test]
+    fn what_is_rewritten_stands_where_it_stood_and_what_is_appended_behind_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = RealFiles::new(dir.path());
+        files.create("file").unwrap().append(b"first").unwrap();
+        let mut file = files.extend("file").unwrap();
+        file.rewrite(1, b"IRS").unwrap();
+        file.append(b" last").unwrap();
+        assert_eq!(std::fs::read(dir.path().join("file")).unwrap(), b"fIRSt last");
+    }
+}

@@ -171,6 +171,22 @@ pub fn batches_of(log: &Log, pod: &Pod, from: u64, to: u64) -> Vec<indelible_cha
 }
 
 #[test]
+fn a_segment_that_is_followed_by_another_takes_no_more_of_the_volume_than_it_has_bytes() {
+    let mut log = Log::new(crate::store::Options { segment_bytes: 1 << 20, ..options() });
+    let pod = Pod::new(1, 0);
+    log.commit(vec![pod.session_item(), pod.genesis_item()]).unwrap();
+    let first = "segments/00000000000000000000.seg";
+    assert_eq!(log.files.taken()[first], 1 << 20);
+    log.opened.as_mut().unwrap().writer.roll().unwrap();
+    let length = log.files.contents()[first].len() as u64;
+    assert_eq!(log.files.taken()[first], length);
+    assert_eq!(log.files.taken()["segments/00000000000000000003.seg"], 1 << 20);
+    log.append(pod.batch(0, 1).item()).unwrap();
+    log.restart(Restart::Power).unwrap();
+    log.check();
+}
+
+#[test]
 fn the_list_of_chains_goes_on_after_any_of_them() {
     let mut log = Log::new(options());
     for n in 0..40 {
