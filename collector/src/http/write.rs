@@ -77,9 +77,9 @@ async fn try_batch(app: &Arc<App>, request: Request<Incoming>) -> Answer {
         app.metrics.appended_bytes.inc_by(body.bytes.len() as u64);
     }
     app.metrics.batch(match (conflict, fresh) {
-        (Some(_), _) => BatchOutcome::Conflict,
+        (_, false) => BatchOutcome::Known,
+        (Some(_), true) => BatchOutcome::Conflict,
         (None, true) => BatchOutcome::Stored,
-        (None, false) => BatchOutcome::Known,
     });
     let mut answer = receipt(app, &durable);
     if let Some(other) = conflict {

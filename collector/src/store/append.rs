@@ -96,7 +96,7 @@ pub struct Appended {
     pub received_at: Time,
     /// Whether this call stored it; false if it was known.
     pub fresh: bool,
-    /// The leaf that this batch contradicts.
+    /// The leaf that this batch contradicts, or did when it was stored.
     pub conflict: Option<LeafIndex>,
 }
 

@@ -296,8 +296,8 @@ impl Writer {
     fn take(&mut self, item: Append, now: Time, space: &Result<(), AppendError>) -> Result<Appended, AppendError> {
         let decision = self.decide(&item, now)?;
         match decision {
-            Decision::Known(Placed { index, leaf_hash, received_at }) => {
-                Ok(Appended { index, leaf_hash, received_at, fresh: false, conflict: None })
+            Decision::Known(Placed { index, leaf_hash, received_at }, conflict) => {
+                Ok(Appended { index, leaf_hash, received_at, fresh: false, conflict })
             }
             Decision::Refuse(why) => Err(why),
             Decision::Store => {
@@ -342,10 +342,12 @@ impl Writer {
         let (same, contradicted) = match &chain {
             None => (None, None),
             Some(chain) if chain.goes_on_with(commitment) => (None, chain.contradiction_with_head(commitment)),
-            Some(_) => match self.shared.same_batch(commitment)? {
-                None => (None, self.shared.contradicted(commitment)?),
-                same => (same, None),
-            },
+            Some(_) => {
+                let same = self.shared.same_batch(commitment)?;
+                // What it contradicted when it was stored.
+                let before = same.map_or(LeafIndex::new(u64::MAX), |placed| placed.index);
+                (same, self.shared.contradicted(commitment, before)?)
+            }
         };
         Ok(decide_batch(commitment, session.as_deref(), chain.as_ref(), same, contradicted))
     }

@@ -325,11 +325,12 @@ fn digest_of(file: &dyn ReadAt, mut offset: u64) -> io::Result<(u64, Digest)> {
     }
 }
 
-/// The statements that a start begins with: 1, then 2 for each torn tail that the log does not name yet, then 3 if
-/// the log is new and continues another.
+/// The statements that a start begins with: 1, then 2 for each torn tail that the log does not name yet, then 7 if a
+/// crash came between the last batch and that, then 3 if the log is new and continues another.
 pub fn opening(shared: &Shared, software: &str) -> Result<Vec<Statement>, OpenError> {
     let mut statements = vec![Statement::Started { software: software.to_owned() }];
     statements.extend(unsaid(shared)?);
+    statements.extend(unsaid_conflict(shared)?);
     if shared.state().durable.leaves == LeafIndex::ZERO {
         statements.extend(predecessor(&*shared.files)?);
     }
@@ -359,17 +360,39 @@ fn unsaid(shared: &Shared) -> Result<Vec<Statement>, OpenError> {
 fn is_said(shared: &Shared, from: LeafIndex, to: LeafIndex, statement: &Statement) -> Result<bool, ReadError> {
     let mut index = from;
     while index < to {
-        // Marks and segments' ends lie between leaves; entering anew for each keeps this simple, and it is rare.
-        let mut walker = enter(shared, index, Depth::Leaves)?;
-        if let Some(found) = walker.next_frame()?
-            && let SegmentFrame::Leaf { leaf, .. } = found.frame
-            && matches!(Leaf::decode(leaf), Ok(Leaf::Statement { statement: said, .. }) if said == *statement)
-        {
+        if matches!(leaf_at(shared, index)?, Some(Leaf::Statement { statement: said, .. }) if said == *statement) {
             return Ok(true);
         }
         index = index.plus(1);
     }
     Ok(false)
+}
+
+fn leaf_at(shared: &Shared, index: LeafIndex) -> Result<Option<Leaf>, ReadError> {
+    // Marks and segments' ends lie between leaves; entering anew for each keeps this simple, and it is rare.
+    let mut walker = enter(shared, index, Depth::Leaves)?;
+    Ok(match walker.next_frame()?.map(|found| found.frame) {
+        Some(SegmentFrame::Leaf { leaf, .. }) => Leaf::decode(leaf).ok(),
+        Some(SegmentFrame::Mark { .. }) | None => None,
+    })
+}
+
+/// Statement 7 of the last batch, if that contradicts another and a crash came before the statement. It follows its
+/// batch at once, so that behind one without it there are statements of starts only.
+fn unsaid_conflict(shared: &Shared) -> Result<Option<Statement>, ReadError> {
+    let leaves = shared.state().durable.leaves.get();
+    for index in (leaves.saturating_sub(limits::LEAVES_OF_STARTS)..leaves).rev().map(LeafIndex::new) {
+        match leaf_at(shared, index)? {
+            Some(Leaf::Statement { statement: Statement::Started { .. } | Statement::Recovered { .. }, .. }) => {}
+            Some(Leaf::Batch { commitment, .. }) => {
+                let contradicted = shared.contradicted(&commitment, index)?;
+                let (chain, second) = (commitment.chain, index);
+                return Ok(contradicted.map(|(seq, first)| Statement::Conflict { chain, seq, first, second }));
+            }
+            _ => return Ok(None),
+        }
+    }
+    Ok(None)
 }
 
 fn predecessor(files: &dyn Files) -> Result<Option<Statement>, OpenError> {

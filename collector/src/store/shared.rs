@@ -383,9 +383,13 @@ impl Shared {
         Ok(None)
     }
 
-    /// The lowest position for which this batch states a link that no stored one states while others state another,
-    /// with the first such leaf. A batch that goes on with either branch of a fork brings no new contradiction.
-    pub fn contradicted(&self, commitment: &Commitment) -> Result<Option<(Seq, LeafIndex)>, ReadError> {
+    /// The lowest position for which this batch states a link that no leaf before `before` states while others state
+    /// another, with the first such leaf. A batch that goes on with either branch of a fork brings no new contradiction.
+    pub fn contradicted(
+        &self,
+        commitment: &Commitment,
+        before: LeafIndex,
+    ) -> Result<Option<(Seq, LeafIndex)>, ReadError> {
         for (seq, link) in ends_of(commitment) {
             let mut stated: Vec<(Digest, LeafIndex)> = Vec::new();
             {
@@ -405,6 +409,8 @@ impl Shared {
                     stated.extend(links.map(|(_, link)| (link, sealed.header.first.plus(at.rel.into()))));
                 }
             }
+            // For each link a segment gives the first leaf that states it.
+            stated.retain(|(_, index)| *index < before);
             let agrees = stated.iter().any(|(stated, _)| *stated == link);
             let other = stated.into_iter().map(|(_, index)| index).min().filter(|_| !agrees);
             if let Some(other) = other {

@@ -192,6 +192,9 @@ async fn a_batch_that_contradicts_is_stored_too_and_names_the_other() {
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("indelible-conflict"), Some(&*first.index.to_string()));
     assert!(receipt(&collector, &answer).index > first.index);
+    let again = writer.client.post("/v1/batches", upload(&sealed, &body)).await;
+    assert_eq!(again.header("indelible-conflict"), answer.header("indelible-conflict"), "it may have been lost");
+    assert_eq!(again.body, answer.body);
 }
 
 #[tokio::test]

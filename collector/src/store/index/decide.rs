@@ -38,8 +38,8 @@ pub enum Decision {
         /// The stored leaf.
         other: LeafIndex,
     },
-    /// It is in the log: its first receipt is given again.
-    Known(Placed),
+    /// It is in the log: its first receipt is given again, and the leaf that it contradicts is named again.
+    Known(Placed, Option<LeafIndex>),
     /// Nothing is stored.
     Refuse(AppendError),
 }
@@ -77,7 +77,7 @@ impl ChainState {
 pub fn decide_session(id: SessionId, attested: &Attested, known: Option<&KnownSession>, now: Time) -> Decision {
     match known {
         Some(KnownSession { index, leaf_hash, received_at, .. }) => {
-            Decision::Known(Placed { index: *index, leaf_hash: *leaf_hash, received_at: *received_at })
+            Decision::Known(Placed { index: *index, leaf_hash: *leaf_hash, received_at: *received_at }, None)
         }
         None if attested.attestation != Attestation::None && attested.token_expires < now => {
             Decision::Refuse(AppendError::TokenOver(id))
@@ -100,11 +100,12 @@ pub fn decide_genesis(
     }
     known.map_or(Decision::Store, |known| {
         let KnownChain { index, leaf_hash, received_at, .. } = *known;
-        Decision::Known(Placed { index, leaf_hash, received_at })
+        Decision::Known(Placed { index, leaf_hash, received_at }, None)
     })
 }
 
-/// A batch. `same` is where its 226 bytes are stored, `contradicted` the lowest position and leaf that it contradicts.
+/// A batch. `same` is where its 226 bytes are stored, `contradicted` the lowest position and leaf that it contradicts,
+/// or did when it was stored.
 pub fn decide_batch(
     commitment: &Commitment,
     session: Option<&KnownSession>,
@@ -122,7 +123,7 @@ pub fn decide_batch(
         return Decision::Refuse(AppendError::Foreign { chain: commitment.chain, session: commitment.session });
     }
     match (same, contradicted) {
-        (Some(placed), _) => Decision::Known(placed),
+        (Some(placed), contradicted) => Decision::Known(placed, contradicted.map(|(_, other)| other)),
         (None, None) => Decision::Store,
         (None, Some((_, other))) if chain.conflicts >= CONFLICTS_PER_CHAIN => {
             Decision::Refuse(AppendError::TooManyConflicts { chain: commitment.chain, other })

@@ -1,10 +1,11 @@
 //! A store under test, with everything that it promised.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use indelible_chain::checkpoint::Checkpoint;
 use indelible_chain::digest::Digest;
-use indelible_chain::id::{LeafIndex, Time};
+use indelible_chain::id::{ChainId, LeafIndex, Seq, Time};
 use indelible_chain::leaf::Leaf;
 use indelible_chain::merkle::{HashSource as _, MemoryHashes, leaf_hash, root_at};
 use indelible_chain::note::Note;
@@ -17,6 +18,7 @@ use crate::store::commit::Durable;
 use crate::store::error::{Fatal, OpenError};
 use crate::store::files::TEMPORARY;
 use crate::store::files::memory::{MemoryFiles, Restart};
+use crate::store::index::table::ends_of;
 use crate::store::read::FrameReader;
 use crate::store::{Opened, Options, tree};
 
@@ -163,6 +165,7 @@ impl Log {
             assert!(stored.contains_key(&id.path()), "a full tile under a checkpoint is not on disk");
         }
         self.check_torn(&frames);
+        check_conflicts(&frames);
     }
 
     /// The size of the newest checkpoint on disk.
@@ -209,6 +212,29 @@ impl Log {
             }
         }
     }
+}
+
+/// Every batch that contradicts one before it is named by exactly one statement.
+fn check_conflicts(frames: &[Frame]) {
+    let mut stated: HashMap<(ChainId, Seq), Vec<Digest>> = HashMap::new();
+    let (mut contradict, mut said) = (Vec::new(), Vec::new());
+    for frame in frames {
+        match frame.leaf() {
+            Leaf::Batch { commitment, .. } => {
+                let mut contradicts = false;
+                for (seq, link) in ends_of(&commitment) {
+                    let links = stated.entry((commitment.chain, seq)).or_default();
+                    contradicts |= !links.is_empty() && !links.contains(&link);
+                    links.push(link);
+                }
+                contradict.extend(contradicts.then_some(frame.index));
+            }
+            Leaf::Statement { statement: Statement::Conflict { second, .. }, .. } => said.push(second.get()),
+            _ => {}
+        }
+    }
+    said.sort_unstable();
+    assert_eq!(said, contradict);
 }
 
 pub fn all_of(mut reader: FrameReader) -> Vec<Frame> {

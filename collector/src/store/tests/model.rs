@@ -74,7 +74,7 @@ struct Model {
 #[derive(Debug, PartialEq, Eq)]
 enum Expected {
     Fresh { index: u64, conflict: Option<u64> },
-    Known { index: u64 },
+    Known { index: u64, conflict: Option<u64> },
     NoSession,
     NoChain,
     TooMany,
@@ -100,10 +100,10 @@ impl Model {
         })
     }
 
-    fn contradicted(&self, batch: &Commitment) -> Option<(Seq, u64)> {
+    fn contradicted(&self, batch: &Commitment, before: u64) -> Option<(Seq, u64)> {
         ends_of(batch).find_map(|(seq, link)| {
-            let stated =
-                self.batches(batch.chain).flat_map(|(index, stored)| ends_of(stored).map(move |end| (index, end)));
+            let earlier = self.batches(batch.chain).take_while(|(index, _)| *index < before);
+            let stated = earlier.flat_map(|(index, stored)| ends_of(stored).map(move |end| (index, end)));
             let here: Vec<_> = stated.filter(|(_, (at, _))| *at == seq).collect();
             let agrees = here.iter().any(|(_, (_, stated))| *stated == link);
             here.first().filter(|_| !agrees).map(|(index, _)| (seq, *index))
@@ -121,7 +121,7 @@ impl Model {
         match item {
             Append::Session { session, attested, .. } => {
                 if let Some(index) = self.session(session.id().unwrap()) {
-                    return Expected::Known { index };
+                    return Expected::Known { index, conflict: None };
                 }
                 let (session, attested) = (session.clone(), attested.clone());
                 self.leaves.push(Leaf::Session { session, attested, received_at: time });
@@ -132,7 +132,7 @@ impl Model {
                     return Expected::NoSession;
                 }
                 if let Some(index) = self.chain(genesis.chain_id().unwrap()) {
-                    return Expected::Known { index };
+                    return Expected::Known { index, conflict: None };
                 }
                 self.leaves.push(Leaf::Genesis { genesis: genesis.clone(), session: *session, received_at: time });
                 fresh
@@ -150,9 +150,10 @@ impl Model {
             return Expected::NoChain;
         }
         if let Some((index, _)) = self.batches(commitment.chain).find(|(_, stored)| **stored == commitment) {
-            return Expected::Known { index };
+            let conflict = self.contradicted(&commitment, index).map(|(_, other)| other);
+            return Expected::Known { index, conflict };
         }
-        let contradicted = self.contradicted(&commitment);
+        let contradicted = self.contradicted(&commitment, u64::MAX);
         if contradicted.is_some() && self.conflicts(commitment.chain) >= CONFLICTS_PER_CHAIN as usize {
             return Expected::TooMany;
         }
@@ -172,7 +173,9 @@ fn expected_of(answer: Result<Appended, AppendError>) -> Expected {
         Ok(appended) if appended.fresh => {
             Expected::Fresh { index: appended.index.get(), conflict: appended.conflict.map(LeafIndex::get) }
         }
-        Ok(appended) => Expected::Known { index: appended.index.get() },
+        Ok(appended) => {
+            Expected::Known { index: appended.index.get(), conflict: appended.conflict.map(LeafIndex::get) }
+        }
         Err(AppendError::SessionNotIntroduced(_)) => Expected::NoSession,
         Err(AppendError::ChainNotIntroduced(_)) => Expected::NoChain,
         Err(AppendError::TooManyConflicts { .. }) => Expected::TooMany,

@@ -250,6 +250,31 @@ fn sixteen_conflicts_are_stored_with_a_statement_each_and_then_none() {
 }
 
 #[test]
+fn a_batch_that_contradicts_is_answered_the_same_conflict_whenever_it_is_sent_again() {
+    let mut log = Log::new(options());
+    let pod = Pod::new(1, 0);
+    log.commit(vec![pod.session_item(), pod.genesis_item(), pod.batch(0, 4).item()]).unwrap();
+    let fork = || pod.fork(2, 2, "other").item();
+    let answers = log.commit(vec![fork(), fork()]).unwrap();
+    let conflicts: Vec<_> = answers.iter().map(|answer| answer.as_ref().unwrap().get().conflict).collect();
+    assert_eq!(conflicts, [Some(LeafIndex::new(3)); 2]);
+    // A third branch at the same place contradicts both, and changes nothing for the second.
+    log.append(pod.fork(2, 2, "third").item()).unwrap();
+    for n in 4..40 {
+        log.append(pod.batch(n, 1).item()).unwrap();
+    }
+    assert!(log.opened().shared.state().sealed.len() > 1, "the fork is in a sealed segment");
+    for how in [None, Some(Restart::Process), Some(Restart::Power)] {
+        how.map_or(Ok(()), |how| log.restart(how)).unwrap();
+        let again = log.append(fork()).unwrap();
+        assert_eq!((again.index.get(), again.fresh, again.conflict), (4, false, Some(LeafIndex::new(3))));
+        let agreed = log.append(pod.batch(0, 4).item()).unwrap();
+        assert_eq!((agreed.fresh, agreed.conflict), (false, None));
+    }
+    log.check();
+}
+
+#[test]
 fn what_is_not_introduced_or_of_another_pod_is_refused_and_not_stored() {
     let mut log = Log::new(options());
     let (a, b) = (Pod::new(1, 0), Pod::new(2, 0));
