@@ -6,6 +6,7 @@
 //! it, and what lies behind it can be read.
 
 use std::collections::VecDeque;
+use std::io;
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use super::error::ReadError;
 use super::index::sealed::SealedChain;
 use super::index::table::At;
 use super::segment::{Depth, Walker, segment_path};
-use super::shared::{Parts, Sealed, Shared, State, absent, index_error};
+use super::shared::{Parts, Sealed, Shared, State, absent};
 use crate::limits;
 
 /// Reads frames from segment files. Each call may read from disk.
@@ -119,7 +120,7 @@ pub fn enter(shared: &Shared, index: LeafIndex, depth: Depth) -> Result<Walker, 
     };
     let rel = u32::try_from(index.get() - first.get()).unwrap_or(u32::MAX);
     let near = match &sealed {
-        Some(sealed) => shared.index_of(sealed)?.near(rel).map_err(|e| index_error(sealed, e))?,
+        Some(sealed) => shared.ask(sealed, |index| index.near(rel))?,
         None => near,
     };
     let path = segment_path(first);
@@ -171,12 +172,8 @@ impl Batches {
         if !sealed.header.filter.may_hold(self.chain.digest()) {
             return Ok(true);
         }
-        let index = shared.index_of(&sealed)?;
         (self.first, self.end) = (sealed.header.first, sealed.header.bytes);
-        if let Some(chain) = index.chain(self.chain).map_err(|e| index_error(&sealed, e))? {
-            let places = index.batches_in(&chain, self.from, self.to).map_err(|e| index_error(&sealed, e))?;
-            self.places = places.into();
-        }
+        self.places = shared.ask(&sealed, |index| index.batches_in(self.chain, self.from, self.to))?.into();
         Ok(true)
     }
 
@@ -205,7 +202,7 @@ impl Cursor {
         let next = match after {
             None => 0,
             Some(after) => {
-                let found = shared.index_of(&sealed)?.chain_from(after).map_err(|e| index_error(&sealed, e))?;
+                let found = shared.ask(&sealed, |index| index.chain_from(after))?;
                 found.map_or(u32::MAX, |(n, chain)| if chain.id == after { n + 1 } else { n })
             }
         };
@@ -215,12 +212,12 @@ impl Cursor {
     }
 
     fn fill(&mut self, shared: &Shared) -> Result<(), ReadError> {
-        let index = shared.index_of(&self.sealed)?;
-        while self.rows.len() < limits::CHAINS_PER_READ {
-            let Some(chain) = index.chain_at(self.next).map_err(|e| index_error(&self.sealed, e))? else { break };
-            self.rows.push_back(chain);
-            self.next += 1;
-        }
+        self.rows = shared.ask(&self.sealed, |index| {
+            let next = (self.next..u32::MAX).take(limits::CHAINS_PER_READ);
+            let rows = next.map_while(|n| index.chain_at(n).transpose());
+            rows.collect::<io::Result<VecDeque<_>>>()
+        })?;
+        self.next = self.next.saturating_add(u32::try_from(self.rows.len()).unwrap_or(u32::MAX));
         Ok(())
     }
 
@@ -266,7 +263,15 @@ pub fn chains(
         let remembered = shared.state().index.chains.get(&id).map(|chain| chain.known.clone());
         let known = match remembered {
             Some(known) => Some(known),
-            None => shared.assemble(id, &parts)?.map(|chain| chain.known),
+            None => match shared.assemble(id, &parts) {
+                Err(error @ ReadError::Io { .. }) => return Err(error),
+                Err(error) => {
+                    // One damaged leaf hides no other chain; who verifies reads the segments, and names it.
+                    tracing::error!(%error, chain = %id, "a chain is not listed: its genesis is damaged");
+                    None
+                }
+                Ok(chain) => chain.map(|chain| chain.known),
+            },
         };
         if let Some(known) = known
             && visit(known).is_break()

@@ -159,8 +159,10 @@ fn sealed_header(directory: &Directory, first: LeafIndex) -> Result<Header, Open
     let bytes = length_of(files, &path)?;
     if let Ok(file) = files.open(&index) {
         let header = SealedIndex::read_header(&*file, identity.log_id(), &identity.key().public());
-        let header = header.map_err(|e| ReadError::io(&index, e))?;
-        if let Some(header) = header.ok().filter(|header| (header.first, header.bytes) == (first, bytes)) {
+        let header = header.map_err(|e| ReadError::io(&index, e))?.ok();
+        let header = header.filter(|header| (header.first, header.bytes) == (first, bytes));
+        let length = file.length().map_err(|e| ReadError::io(&index, e))?;
+        if let Some(header) = header.filter(|header| header.length() == length) {
             return Ok(header);
         }
     }

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
@@ -23,7 +23,7 @@ use super::error::{Fatal, ReadError};
 use super::files::{self, Files, ReadAt};
 use super::index::Index;
 use super::index::decide::{ChainState, Placed};
-use super::index::sealed::{self, Header, SealedIndex};
+use super::index::sealed::{self, Header, RowsKey, SealedIndex};
 use super::index::table::{At, Part, Table, batch_id, ends_of};
 use super::recover;
 use super::segment::{Depth, Walker, index_path, segment_path};
@@ -45,6 +45,8 @@ pub struct Shared {
     pub promised: Mutex<Promised>,
     state: RwLock<State>,
     open: Mutex<OpenFiles>,
+    /// What the rows of indexes are tagged with.
+    tags: RowsKey,
     /// Held while an index is made again.
     mending: Mutex<()>,
     /// Free bytes of the volume when the writer last looked.
@@ -88,16 +90,14 @@ pub struct Reach {
 /// A sealed segment.
 #[derive(Debug)]
 pub struct Sealed {
-    /// The header of its index.
+    /// The header of its index; whether the rows are whole shows when they are read.
     pub header: Arc<Header>,
-    /// Whether this process has seen that the index is whole.
-    whole: AtomicBool,
 }
 
 impl Sealed {
-    /// A segment whose index has this header; whether its rows are whole shows when they are read.
+    /// A segment whose index has this header.
     pub const fn new(header: Arc<Header>) -> Self {
-        Self { header, whole: AtomicBool::new(false) }
+        Self { header }
     }
 
     /// The leaf after its last.
@@ -148,6 +148,7 @@ impl Shared {
     pub fn new(files: Arc<dyn Files>, identity: Arc<Identity>, state: State) -> Self {
         Self {
             files,
+            tags: RowsKey::of(identity.key()),
             identity,
             size: watch::Sender::new(state.durable.leaves.get()),
             fatal: watch::Sender::new(None),
@@ -231,37 +232,36 @@ impl Shared {
         Ok(file)
     }
 
-    /// A sealed segment's index, checked once and made again if it is not what the log wrote.
-    pub fn index_of(&self, segment: &Sealed) -> Result<SealedIndex, ReadError> {
+    /// Asks a sealed segment's index. One that is not what the log wrote is made again from its segment, and asked once
+    /// more.
+    pub fn ask<T>(&self, segment: &Sealed, question: impl Fn(&SealedIndex) -> io::Result<T>) -> Result<T, ReadError> {
         let path = index_path(segment.header.first);
-        if segment.whole.load(Ordering::Acquire) {
-            return Ok(SealedIndex::new(self.open(&path)?, segment.header.clone()));
+        let asked = || {
+            let index = SealedIndex::new(self.open(&path)?, segment.header.clone(), self.tags.clone());
+            question(&index).map_err(|e| ReadError::io(&path, e))
+        };
+        if let Ok(answer) = asked() {
+            return Ok(answer);
         }
         let _mending = lock(&self.mending);
-        let there = match self.open(&path) {
-            Ok(file) => {
-                let index = SealedIndex::new(file, segment.header.clone());
-                index.is_whole().map_err(|e| ReadError::io(&path, e))?.then_some(index)
-            }
-            Err(ReadError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
+        // Another may have made it again meanwhile.
+        let error = match asked() {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
         };
-        let index = match there {
-            Some(index) => index,
-            None => self.mend(segment, &path)?,
-        };
-        segment.whole.store(true, Ordering::Release);
-        Ok(index)
+        tracing::warn!(%error, "an index is made again from its segment");
+        self.mend(segment, &path)?;
+        asked()
     }
 
     /// Makes an index again from its segment. A crash leaves the bad one, or the new one whole.
-    fn mend(&self, segment: &Sealed, path: &str) -> Result<SealedIndex, ReadError> {
+    fn mend(&self, segment: &Sealed, path: &str) -> Result<(), ReadError> {
         let header = &segment.header;
         let table = recover::table_of_sealed(&*self.files, header.first, header.bytes)?;
         let bytes = sealed::encode(&table, header.bytes, self.identity.log_id(), self.identity.key());
         files::replace(&*self.files, path, &bytes).map_err(|e| ReadError::io(path, e))?;
         lock(&self.open).files.remove(path);
-        Ok(SealedIndex::new(self.open(path)?, segment.header.clone()))
+        Ok(())
     }
 
     /// Reads the leaf whose frame begins at an offset.
@@ -296,7 +296,7 @@ impl Shared {
         let mut place = active;
         if place.is_none() {
             for sealed in self.sealed_with(id.digest()) {
-                if let Some(at) = self.index_of(&sealed)?.session(id).map_err(|e| index_error(&sealed, e))? {
+                if let Some(at) = self.ask(&sealed, |index| index.session(id))? {
                     place = Some((sealed.header.first, at, sealed.header.bytes));
                     break;
                 }
@@ -326,7 +326,7 @@ impl Shared {
             }
         }
         for sealed in self.sealed_with(id.digest()) {
-            if let Some(chain) = self.index_of(&sealed)?.chain(id).map_err(|e| index_error(&sealed, e))? {
+            if let Some(chain) = self.ask(&sealed, |index| index.chain(id))? {
                 parts.add(sealed.header.first, sealed.header.bytes, &chain.part);
             }
         }
@@ -369,9 +369,7 @@ impl Shared {
             }
         }
         for sealed in self.sealed_with(commitment.chain.digest()) {
-            let index = self.index_of(&sealed)?;
-            let Some(chain) = index.chain(commitment.chain).map_err(|e| index_error(&sealed, e))? else { continue };
-            for at in index.batches_at(&chain, first_seq, count).map_err(|e| index_error(&sealed, e))? {
+            for at in self.ask(&sealed, |index| index.batches_at(commitment.chain, first_seq, count))? {
                 match self.leaf_at(sealed.header.first, at, sealed.header.bytes)?.0 {
                     Leaf::Batch { commitment: stored, received_at } if stored == *commitment => {
                         return Ok(Some(placed(sealed.header.first.plus(at.rel.into()), received_at)));
@@ -400,9 +398,7 @@ impl Shared {
                 stated.extend(rows.map(|((_, link), at)| (*link, state.table.first.plus(at.rel.into()))));
             }
             for sealed in self.sealed_with(commitment.chain.digest()) {
-                let index = self.index_of(&sealed)?;
-                let Some(chain) = index.chain(commitment.chain).map_err(|e| index_error(&sealed, e))? else { continue };
-                for at in index.ends_at(&chain, seq).map_err(|e| index_error(&sealed, e))? {
+                for at in self.ask(&sealed, |index| index.ends_at(commitment.chain, seq))? {
                     let (leaf, _) = self.leaf_at(sealed.header.first, at, sealed.header.bytes)?;
                     let Leaf::Batch { commitment: stored, .. } = leaf else { continue };
                     let links = ends_of(&stored).filter(|(at, _)| *at == seq);
@@ -447,9 +443,4 @@ impl Parts {
 /// Something is not where an index or a file name says.
 pub fn absent(file: String, what: String) -> ReadError {
     ReadError::Absent { file, what }
-}
-
-/// An index could not be read.
-pub fn index_error(sealed: &Sealed, source: io::Error) -> ReadError {
-    ReadError::io(&index_path(sealed.header.first), source)
 }

@@ -1,16 +1,18 @@
 //! The `.idx` of a sealed segment: its table in a file, searched where it lies.
 //!
 //! ```text
-//! header  "indelidx" ‖ u32 version(1) ‖ log_id[32] ‖ u64 first ‖ u32 leaves ‖ u64 segment bytes ‖ i64 last time
-//!         ‖ u32 offsets ‖ u32 sessions ‖ u32 chains ‖ u32 batches ‖ u32 ends ‖ filter[4096] ‖ SHA-256(rows)[32]
+//! header  "indelidx" ‖ u32 version(2) ‖ log_id[32] ‖ u64 first ‖ u32 leaves ‖ u64 segment bytes ‖ i64 last time
+//!         ‖ u32 offsets ‖ u32 sessions ‖ u32 chains ‖ u32 batches ‖ u32 ends ‖ filter[4096]
 //!         ‖ signature[64] by the log's key over the header before it
-//! rows    offsets, sessions and chains by id, batches and ends by chain and position; all of fixed length
+//! rows    offsets, sessions and chains by id, batches and ends by chain and position; all of fixed length; in blocks
+//!         of 4080 bytes, a tag[16] behind each, which only who has the log's key can make
 //! ```
 //!
-//! An index is a cache and no evidence. The signature keeps who can write to the volume, but does not have the key,
-//! from hiding a chain with a forged one: a file that is not exactly what the log wrote is made again from its
-//! segment, as an absent one is.
+//! An index is a cache and no evidence. Signature and tags keep damage, and who can write to the volume but does not
+//! have the key, from hiding a chain: nothing is believed of a file but what the log wrote, at each read, and one that
+//! is not that is made again from its segment, as an absent one is.
 
+use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::io;
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use indelible_chain::bytes::{DecodeError, Put as _, Reader};
 use indelible_chain::digest::Digest;
 use indelible_chain::id::{ChainId, LeafIndex, LogId, Seq, SessionId, Time};
 use indelible_chain::key::{PrivateKey, PublicKey, SIGNATURE_BYTES};
+use sha2::Digest as _;
 
 use super::filter::Filter;
 use super::table::{At, ChainRows, Held, Part, Table};
@@ -27,7 +30,7 @@ use crate::store::Extent;
 use crate::store::files::{ReadAt, read_full};
 
 const MAGIC: &[u8; 8] = b"indelidx";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const NONE: u32 = u32::MAX;
 
 const OFFSET_ROW: usize = 4;
@@ -38,7 +41,29 @@ const END_ROW: usize = 8 + 8;
 const ROWS: [usize; 5] = [OFFSET_ROW, SESSION_ROW, CHAIN_ROW, BATCH_ROW, END_ROW];
 
 /// Length of the header.
-pub const HEADER_BYTES: usize = 8 + 4 + 32 + 8 + 4 + 8 + 8 + 5 * 4 + FILTER_BYTES + 32 + SIGNATURE_BYTES;
+pub const HEADER_BYTES: usize = 8 + 4 + 32 + 8 + 4 + 8 + 8 + 5 * 4 + FILTER_BYTES + SIGNATURE_BYTES;
+/// Bytes of rows that have a tag of their own.
+const BLOCK_BYTES: usize = 4096 - TAG_BYTES;
+const TAG_BYTES: usize = 16;
+
+/// What tags are made with: a secret that follows from the log's key.
+#[derive(Clone, Debug)]
+pub struct RowsKey(sha2::Sha256);
+
+impl RowsKey {
+    /// That of a log.
+    pub fn of(key: &PrivateKey) -> Self {
+        // An Ed25519 signature is a function of key and message, and this one is shown to nobody.
+        Self(sha2::Sha256::new_with_prefix(key.sign(b"indelible/index-rows/v2")))
+    }
+
+    /// The tag of a block: which segment's, the how manieth, and its bytes.
+    fn tag(&self, first: LeafIndex, block: u64, bytes: &[u8]) -> [u8; TAG_BYTES] {
+        let place = [first.get().to_be_bytes(), block.to_be_bytes()].concat();
+        let digest = self.0.clone().chain_update(place).chain_update(bytes).finalize();
+        std::array::from_fn(|i| digest[i])
+    }
+}
 
 /// What the header of an index says of its segment.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -54,7 +79,6 @@ pub struct Header {
     /// Which ids it cannot hold.
     pub filter: Filter,
     rows: [u32; 5],
-    digest: Digest,
 }
 
 /// The sections of rows, in the order of the file.
@@ -76,7 +100,7 @@ pub fn encode(table: &Table, bytes: u64, log: LogId, key: &PrivateKey) -> Vec<u8
     let ends: usize = table.chains.values().map(|rows| rows.ends.len()).sum();
     let counts = [table.offsets.len(), table.sessions.len(), table.chains.len(), batches, ends];
 
-    let mut out = Vec::with_capacity(HEADER_BYTES + ROWS.iter().zip(counts).map(|(row, n)| row * n).sum::<usize>());
+    let mut out = Vec::new();
     out.put(MAGIC);
     out.put(&VERSION.to_be_bytes());
     out.put(log.as_bytes());
@@ -88,13 +112,15 @@ pub fn encode(table: &Table, bytes: u64, log: LogId, key: &PrivateKey) -> Vec<u8
         out.put(&row_count(n).to_be_bytes());
     }
     out.put(filter.as_bytes());
-    let signed = out.len() + 32;
-    out.resize(HEADER_BYTES, 0);
-    encode_rows(table, &mut out);
-    let digest = Digest::sha256(&out[HEADER_BYTES..]);
-    out[signed - 32..signed].copy_from_slice(digest.as_bytes());
-    let signature = key.sign(&out[..signed]);
-    out[signed..HEADER_BYTES].copy_from_slice(&signature);
+    let signature = key.sign(&out);
+    out.put(&signature);
+    let mut rows = Vec::with_capacity(ROWS.iter().zip(counts).map(|(row, n)| row * n).sum());
+    encode_rows(table, &mut rows);
+    let tags = RowsKey::of(key);
+    for (n, block) in (0..).zip(rows.chunks(BLOCK_BYTES)) {
+        out.put(block);
+        out.put(&tags.tag(table.first, n, block));
+    }
     out
 }
 
@@ -185,23 +211,30 @@ impl Header {
             *row = reader.u32(WHAT)?;
         }
         let filter = Filter::from_bytes(reader.take(WHAT, FILTER_BYTES)?);
-        let digest = reader.digest(WHAT)?;
         let signed = &bytes[..bytes.len() - reader.rest().len()];
         if !key.verifies(signed, &reader.array(WHAT)?) {
             return Err(DecodeError::invalid(WHAT, "not signed by the log's key"));
         }
         reader.end(WHAT)?;
         let filter = filter.ok_or(DecodeError::invalid(WHAT, "a filter of another length"))?;
-        Ok(Self { first, count, bytes: length, last_time, filter, rows, digest })
+        Ok(Self { first, count, bytes: length, last_time, filter, rows })
     }
 
+    /// Where a section begins among the bytes of all rows.
     fn start(&self, section: Section) -> u64 {
         let before = ROWS.iter().zip(self.rows).take(section as usize);
-        HEADER_BYTES as u64 + before.map(|(row, n)| *row as u64 * u64::from(n)).sum::<u64>()
+        before.map(|(row, n)| *row as u64 * u64::from(n)).sum()
     }
 
-    fn length(&self) -> u64 {
+    /// Bytes of all rows.
+    fn row_bytes(&self) -> u64 {
         self.start(Section::Ends) + END_ROW as u64 * u64::from(self.rows[Section::Ends as usize])
+    }
+
+    /// Length of the file.
+    pub fn length(&self) -> u64 {
+        let rows = self.row_bytes();
+        HEADER_BYTES as u64 + rows + rows.div_ceil(BLOCK_BYTES as u64) * TAG_BYTES as u64
     }
 }
 
@@ -216,17 +249,20 @@ pub struct SealedChain {
     ends: (u32, u32),
 }
 
-/// An index that can be searched.
+/// An index that can be searched. Any of its errors means that the file is not what the log wrote, or cannot be read.
 #[derive(Debug)]
 pub struct SealedIndex {
     file: Arc<dyn ReadAt>,
     header: Arc<Header>,
+    tags: RowsKey,
+    /// The block that was read last: the end of a search stays within one or two.
+    last: RefCell<Option<(u64, Vec<u8>)>>,
 }
 
 impl SealedIndex {
     /// Searches `file`, whose header was read from it.
-    pub fn new(file: Arc<dyn ReadAt>, header: Arc<Header>) -> Self {
-        Self { file, header }
+    pub fn new(file: Arc<dyn ReadAt>, header: Arc<Header>, tags: RowsKey) -> Self {
+        Self { file, header, tags, last: RefCell::default() }
     }
 
     /// Reads the header of a file.
@@ -234,30 +270,6 @@ impl SealedIndex {
         let mut bytes = vec![0; HEADER_BYTES];
         let read = read_full(file, &mut bytes, 0)?;
         Ok(Header::decode(&bytes[..read], log, key))
-    }
-
-    /// Whether the rows are those that the header was signed over. Reads the whole file.
-    pub fn is_whole(&self) -> io::Result<bool> {
-        use sha2::Digest as _;
-        if self.file.length()? != self.header.length() {
-            return Ok(false);
-        }
-        let mut hasher = sha2::Sha256::new();
-        let mut chunk = vec![0; crate::limits::READ_CHUNK_BYTES];
-        let mut offset = HEADER_BYTES as u64;
-        loop {
-            let read = read_full(&*self.file, &mut chunk, offset)?;
-            if read == 0 {
-                return Ok(Digest::new(hasher.finalize().into()) == self.header.digest);
-            }
-            hasher.update(&chunk[..read]);
-            offset += read as u64;
-        }
-    }
-
-    /// The segment's first leaf.
-    pub fn first(&self) -> LeafIndex {
-        self.header.first
     }
 
     /// A leaf at or before leaf `rel` of the segment.
@@ -299,13 +311,15 @@ impl SealedIndex {
     }
 
     /// Batches of a chain with this first position and number of records.
-    pub fn batches_at(&self, chain: &SealedChain, first_seq: Seq, count: u32) -> io::Result<Vec<At>> {
+    pub fn batches_at(&self, chain: ChainId, first_seq: Seq, count: u32) -> io::Result<Vec<At>> {
+        let Some(chain) = self.chain(chain)? else { return Ok(Vec::new()) };
         let key = (first_seq.get(), count);
         self.collect::<BATCH_ROW>(Section::Batches, chain.batches, |row| batch_key(row).cmp(&key))
     }
 
     /// Batches of a chain that may hold a record in `[from, to)`, by leaf.
-    pub fn batches_in(&self, chain: &SealedChain, from: Seq, to: Seq) -> io::Result<Vec<At>> {
+    pub fn batches_in(&self, chain: ChainId, from: Seq, to: Seq) -> io::Result<Vec<At>> {
+        let Some(chain) = self.chain(chain)? else { return Ok(Vec::new()) };
         let longest = u64::from(indelible_chain::batch::MAX_BATCH_RECORDS);
         let mut rows = self.collect::<BATCH_ROW>(Section::Batches, chain.batches, |row| {
             let (first, _) = batch_key(row);
@@ -320,7 +334,8 @@ impl SealedIndex {
     }
 
     /// Leaves that state a link for a position of a chain: the first for each link.
-    pub fn ends_at(&self, chain: &SealedChain, seq: Seq) -> io::Result<Vec<At>> {
+    pub fn ends_at(&self, chain: ChainId, seq: Seq) -> io::Result<Vec<At>> {
+        let Some(chain) = self.chain(chain)? else { return Ok(Vec::new()) };
         self.collect::<END_ROW>(Section::Ends, chain.ends, |row| take_u64(row).cmp(&seq.get()))
     }
 
@@ -330,11 +345,40 @@ impl SealedIndex {
 
     fn row<const N: usize>(&self, section: Section, n: u32) -> io::Result<[u8; N]> {
         let mut row = [0; N];
-        let offset = self.header.start(section) + N as u64 * u64::from(n);
-        if read_full(&*self.file, &mut row, offset)? < N {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        let mut at = self.header.start(section) + N as u64 * u64::from(n);
+        let mut rest = &mut row[..];
+        while !rest.is_empty() {
+            let (block, from) = (at / BLOCK_BYTES as u64, at % BLOCK_BYTES as u64);
+            let from = usize::try_from(from).expect("a block fits into memory");
+            let mut last = self.last.borrow_mut();
+            let bytes = match &mut *last {
+                Some((n, bytes)) if *n == block => bytes,
+                last => &mut last.insert((block, self.block(block)?)).1,
+            };
+            let taken = rest.len().min(bytes.len().saturating_sub(from));
+            if taken == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let (now, later) = rest.split_at_mut(taken);
+            now.copy_from_slice(&bytes[from..from + taken]);
+            (rest, at) = (later, at + taken as u64);
         }
         Ok(row)
+    }
+
+    /// A block of rows, as the log wrote it.
+    fn block(&self, n: u64) -> io::Result<Vec<u8>> {
+        let rest = self.header.row_bytes().saturating_sub(n * BLOCK_BYTES as u64);
+        let length = usize::try_from(rest).unwrap_or(usize::MAX).min(BLOCK_BYTES);
+        let mut bytes = vec![0; length + TAG_BYTES];
+        let offset = HEADER_BYTES as u64 + n * (BLOCK_BYTES + TAG_BYTES) as u64;
+        let read = read_full(&*self.file, &mut bytes, offset)?;
+        let tag = bytes.split_off(length);
+        if read < length + TAG_BYTES || tag != self.tags.tag(self.header.first, n, &bytes) {
+            let text = format!("the rows at offset {offset} are not what the log wrote");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        Ok(bytes)
     }
 
     /// The first row of a range that is not less, by binary search.

@@ -301,3 +301,50 @@ fn a_forged_or_damaged_index_neither_hides_nor_invents_a_batch() {
         assert_eq!(next.files.contents()[&indexes[1]], log.files.contents()[&indexes[1]], "the index is made again");
     }
 }
+
+#[test]
+fn an_index_that_is_damaged_while_the_log_runs_hides_nothing_and_is_made_again() {
+    let mut log = Log::new(options());
+    let (a, b) = (Pod::new(1, 0), Pod::new(2, 0));
+    log.commit(vec![a.session_item(), a.genesis_item(), b.session_item(), b.genesis_item()]).unwrap();
+    for n in 0..40 {
+        log.commit(vec![a.batch(n, 1).item(), b.batch(n, 1).item()]).unwrap();
+    }
+    log.restart(Restart::Power).unwrap();
+    let whole = log.frames();
+    let index = named(&log, ".idx")[1].clone();
+    let before = log.files.contents()[&index].clone();
+    let rows = crate::store::index::sealed::HEADER_BYTES;
+    let cut = |to: usize| -> Forgery { Box::new(move |bytes| bytes.truncate(to)) };
+    let flips = (rows..before.len()).step_by(7).map(|at| -> Forgery { Box::new(move |bytes| bytes[at] ^= 4) });
+    for forge in [cut(0), cut(rows), cut(before.len() - 20)].into_iter().chain(flips) {
+        log.files.tamper(&index, |bytes| forge(bytes));
+        assert_eq!(log.frames()[..whole.len()], whole);
+        for pod in [&a, &b] {
+            assert_eq!(super::start::batches_of(&log, pod, 0, u64::MAX).len(), 40);
+            assert!(!log.append(pod.batch(4, 1).item()).unwrap().fresh, "a stored batch is known");
+        }
+        assert_eq!(super::start::chains_of(&log).len(), 2);
+        assert_eq!(log.files.contents()[&index], before, "the index is made again");
+    }
+}
+
+#[test]
+fn a_chain_whose_genesis_is_damaged_while_the_log_runs_hides_no_other_from_the_list() {
+    let mut log = Log::new(options());
+    for n in 0..20 {
+        let pod = Pod::new(n, 0);
+        log.commit(vec![pod.session_item(), pod.genesis_item()]).unwrap();
+    }
+    log.restart(Restart::Power).unwrap();
+    let all = super::start::chains_of(&log);
+    assert_eq!(all.len(), 20);
+    let damaged = all.iter().find(|chain| chain.index.get() < 10).unwrap();
+    let leaf = log.frames()[usize::try_from(damaged.index.get()).unwrap()].leaf.clone();
+    log.files.tamper(FIRST, |bytes| {
+        let at = bytes.windows(leaf.len()).position(|bytes| bytes == leaf).unwrap();
+        bytes[at + 20] ^= 1;
+    });
+    let rest: Vec<_> = all.iter().filter(|chain| chain.chain != damaged.chain).cloned().collect();
+    assert_eq!(super::start::chains_of(&log), rest);
+}

@@ -150,7 +150,7 @@ fn chains_and_their_batches_are_found_in_every_segment() {
     log.check();
 }
 
-fn chains_of(log: &Log) -> Vec<crate::store::KnownChain> {
+pub fn chains_of(log: &Log) -> Vec<crate::store::KnownChain> {
     let mut chains = Vec::new();
     read::chains(&log.opened().shared, None, &mut |chain| {
         chains.push(chain);
