@@ -7,6 +7,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -17,10 +19,11 @@ use indelible_chain::checkpoint::Checkpoint;
 use indelible_chain::digest::Digest;
 use indelible_chain::id::{LeafIndex, Time};
 use indelible_chain::key::PrivateKey;
-use indelible_chain::leaf::{Attestation, Attested};
+use indelible_chain::leaf::{Attestation, Attested, Leaf};
 use indelible_chain::merkle::{MemoryHashes, leaf_hash, root_at};
 use indelible_chain::note::Note;
 use indelible_chain::session::Session;
+use indelible_chain::statement::Statement;
 use indelible_collector::store::{Append, Options, SealReason, Store};
 
 const DIR: &str = "INDELIBLE_TEST_DIR";
@@ -153,4 +156,43 @@ fn a_process_that_is_killed_at_any_step_has_lost_nothing_that_it_acknowledged() 
             assert_eq!(said(&third, "ack ").get(&index), Some(&hash), "{step}: leaf {index} got another place");
         }
     }
+}
+
+#[test]
+fn a_process_that_is_killed_while_it_sets_a_torn_tail_aside_keeps_the_tail_and_says_it_once() {
+    for step in ["recover-copied", "recover-cut"] {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        let (status, first) = run(&data, "commit-sync:41");
+        assert_eq!(status.signal(), Some(SIGKILL));
+        let segments = std::fs::read_dir(data.join("segments")).unwrap().map(|entry| entry.unwrap().path());
+        let newest = segments.filter(|path| path.extension().is_some_and(|end| end == "seg")).max().unwrap();
+        let torn = b"what a power loss left of a group";
+        OpenOptions::new().append(true).open(newest).unwrap().write_all(torn).unwrap();
+        let (status, died) = run(&data, step);
+        assert_eq!((status.signal(), said(&died, "ack ").len()), (Some(SIGKILL), 0), "{step} was not come to");
+        for _ in 0..2 {
+            check(&data, &first, step);
+            let kept: Vec<_> =
+                std::fs::read_dir(data.join("torn")).unwrap().map(|entry| entry.unwrap().path()).collect();
+            assert_eq!(kept.len(), 1, "{step}: {kept:?}");
+            assert_eq!(std::fs::read(&kept[0]).unwrap(), torn);
+            assert_eq!(recovered(&data), [Statement::Recovered { bytes: 33, sha256: Digest::sha256(torn) }], "{step}");
+        }
+    }
+}
+
+/// The statements 2 of a log.
+fn recovered(dir: &Path) -> Vec<Statement> {
+    let store = Store::open(dir, options()).unwrap();
+    let mut frames = store.frames(LeafIndex::ZERO, LeafIndex::new(u64::MAX));
+    let mut recovered = Vec::new();
+    while let Some(frame) = frames.next_frame().unwrap() {
+        if let Leaf::Statement { statement, .. } = Leaf::decode(frame.leaf).unwrap()
+            && matches!(statement, Statement::Recovered { .. })
+        {
+            recovered.push(statement);
+        }
+    }
+    recovered
 }

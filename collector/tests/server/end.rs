@@ -1,11 +1,17 @@
 //! How a collector ends: in order when it is told to, and everything that was receipted is there afterwards.
 
+use bytes::Bytes;
+use http::Method;
 use indelible_chain::checkpoint::Checkpoint;
+use indelible_chain::id::Time;
+use indelible_chain::leaf::Leaf;
+use indelible_chain::merkle::leaf_hash;
 use indelible_chain::note::Note;
 
+use super::read::frames;
 use super::write::{Writer, receipt};
-use crate::client::{Client, until};
-use crate::collector::Collector;
+use crate::client::Client;
+use crate::collector::{Collector, now_seconds};
 
 #[tokio::test]
 async fn a_collector_that_is_told_to_end_seals_its_log_and_exits_0() {
@@ -27,43 +33,50 @@ async fn a_collector_that_is_told_to_end_seals_its_log_and_exits_0() {
 }
 
 #[tokio::test]
+async fn a_heartbeat_that_was_answered_is_in_the_log_after_the_end() {
+    let mut collector = Collector::start(&[]);
+    let writer = Writer::new(&collector, "a").await;
+    let now = Time::from_nanos(now_seconds() * Time::SECOND);
+    let heartbeat = writer.sidecar.heartbeat(now, vec![]).encode().unwrap();
+    assert_eq!(writer.client.post("/v1/heartbeats", heartbeat.clone()).await.status, 204);
+    collector.signal("TERM");
+    assert_eq!(collector.wait().await.code(), Some(0));
+    let collector = collector.kill().start();
+    let stored = frames(&collector.client().await.get("/v1/frames").await.body);
+    let is_liveness = |leaf: &[u8]| matches!(Leaf::decode(leaf), Ok(Leaf::Liveness { .. }));
+    let liveness: Vec<_> = stored.iter().filter(|frame| is_liveness(&frame.leaf)).collect();
+    assert_eq!(liveness.len(), 1);
+    assert!(liveness[0].body.ends_with(&heartbeat));
+}
+
+#[tokio::test]
 async fn requests_in_flight_are_answered_and_new_connections_refused() {
     let mut collector = Collector::start(&[]);
     let mut writer = Writer::new(&collector, "a").await;
-    let waiting = {
-        let client = collector.client().await;
-        tokio::spawn(async move { client.get("/v1/frames?from=1000&wait=30s").await })
-    };
-    // The one who waits is in: its connection has been seen, and its request with it.
-    until(|| collector.page("/metrics"), |(_, page)| page.contains("open_connections 2")).await;
-    let sends = (0..50_u32).map(|i| {
-        let (client, body) = (writer.client.clone(), writer.next(&[&i.to_be_bytes()]));
-        tokio::spawn(async move { client.try_call(http::Method::POST, "/v1/batches", body.into()).await })
-    });
-    let sends: Vec<_> = sends.collect();
-    collector.signal("TERM");
-    let mut receipted = 0;
-    for send in sends {
-        // Those that came too late were told to go away, and are sent again elsewhere.
-        if let Ok(answer) = send.await.unwrap()
-            && answer.status == 200
-        {
-            receipt(&collector, &answer);
-            receipted += 1;
-        }
+    let reader = collector.client().await;
+    let waiting = reader.start(Method::GET, "/v1/frames?from=1000&wait=30s", Bytes::new()).await.unwrap();
+    reader.arrived().await;
+    let mut sends = Vec::new();
+    for i in 0..50_u32 {
+        let body = writer.next(&[&i.to_be_bytes()]);
+        sends.push(writer.client.start(Method::POST, "/v1/batches", body.into()).await.unwrap());
     }
-    let waited = waited(waiting).await;
-    assert_eq!(waited.status, 200, "who waits for news is told that there are none");
+    writer.client.arrived().await;
+    collector.signal("TERM");
+    let mut receipts = Vec::new();
+    for send in sends {
+        receipts.push(receipt(&collector, &send.await.unwrap()));
+    }
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(10), waiting).await.unwrap().unwrap();
+    assert_eq!((waited.status.as_u16(), waited.body.len()), (200, 0), "who waits for news is told that there are none");
     assert_eq!(collector.wait().await.code(), Some(0));
     assert!(Client::connect(collector.address, &collector.site.ca_pem).await.is_err());
     let collector = collector.kill().start();
-    let chain = format!("/v1/chains/{}/batches", writer.chain.id());
-    let stored = collector.client().await.get(&chain).await;
-    assert!(stored.body.len() >= receipted * 226, "every receipted batch is there");
-}
-
-async fn waited(waiting: tokio::task::JoinHandle<crate::client::Answer>) -> crate::client::Answer {
-    tokio::time::timeout(std::time::Duration::from_secs(10), waiting).await.unwrap().unwrap()
+    let stored = frames(&collector.client().await.get("/v1/frames").await.body);
+    for receipt in receipts {
+        let leaf = &stored[usize::try_from(receipt.index.get()).unwrap()].leaf;
+        assert_eq!(leaf_hash(leaf), receipt.leaf_hash, "every receipted batch is there");
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Method;
 use indelible_chain::bytes::Reader;
 use indelible_chain::checkpoint::Checkpoint;
 use indelible_chain::digest::Digest;
@@ -24,14 +26,14 @@ fn log_path(collector: &Collector) -> String {
 }
 
 /// A frame that was read, with its body unpacked.
-struct Frame {
-    index: u64,
-    leaf: Vec<u8>,
-    codec: Codec,
-    body: Vec<u8>,
+pub struct Frame {
+    pub index: u64,
+    pub leaf: Vec<u8>,
+    pub codec: Codec,
+    pub body: Vec<u8>,
 }
 
-fn frames(bytes: &[u8]) -> Vec<Frame> {
+pub fn frames(bytes: &[u8]) -> Vec<Frame> {
     let mut reader = Reader::new(bytes);
     let mut packer = Packer::new().unwrap();
     let mut frames = Vec::new();
@@ -212,11 +214,12 @@ async fn a_reader_who_waits_gets_the_next_leaf_when_it_comes() {
     let client = collector.client().await;
     let next = first.index.get() + 1;
     let path = format!("/v1/frames?from={next}&wait=30s");
-    let waiting = tokio::spawn(async move { client.get(&path).await });
+    let waiting = client.start(Method::GET, &path, Bytes::new()).await.unwrap();
+    client.arrived().await;
     let second = receipt(&collector, &writer.send(&[b"second"]).await);
     let answer = tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap();
     let got = frames(&answer.body);
-    assert_eq!(got[0].index, second.index.get());
+    assert_eq!(got.iter().map(|frame| frame.index).collect::<Vec<_>>(), [second.index.get()]);
     assert!(got[0].body.ends_with(b"second"));
     let empty = collector.client().await.get(&format!("/v1/frames?from={}&wait=1ms", next + 100)).await;
     assert_eq!((empty.status.as_u16(), empty.body.len()), (200, 0));

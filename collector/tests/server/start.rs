@@ -1,5 +1,6 @@
 //! How a collector starts, and what it refuses to start with: one line that names the flag, exit 2, nothing changed.
 
+use super::write::Writer;
 use crate::client::Client;
 use crate::collector::{Collector, Site, certificate, run};
 
@@ -78,12 +79,14 @@ fn addresses_that_are_taken_are_named_with_their_flag() {
 }
 
 /// Attack A5.
-#[test]
-fn a_second_collector_on_the_same_directory_refuses_to_start() {
+#[tokio::test]
+async fn a_second_collector_on_the_same_directory_refuses_to_start() {
     let collector = Collector::start(&[]);
+    let mut writer = Writer::new(&collector, "a").await;
     let data = collector.site.path("data");
     let told = refusal(&collector.site, "--data", data.to_str().unwrap());
-    assert!(told.contains("data"), "{told}");
+    assert!(told.contains("is in use") && told.contains(data.to_str().unwrap()), "{told}");
+    assert_eq!(writer.send(&[b"one"]).await.status, 200, "the first one goes on");
 }
 
 #[tokio::test]

@@ -158,15 +158,32 @@ impl Client {
     }
 
     pub async fn try_call(&self, method: Method, path: &str, body: Bytes) -> hyper::Result<Answer> {
+        self.start(method, path, body).await?.await
+    }
+
+    /// Sends a request; what is awaited next is its answer.
+    pub async fn start(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> hyper::Result<impl Future<Output = hyper::Result<Answer>> + use<>> {
         let mut request = self.head(method, path);
         if !body.is_empty() {
             request = request.header("content-type", self.media_type);
         }
         let mut sender = self.sender.clone();
         sender.ready().await?;
-        let answer = sender.send_request(request.body(Either::Left(Full::new(body))).unwrap()).await?;
-        let (parts, body) = answer.into_parts();
-        Ok(Answer { status: parts.status, headers: parts.headers, body: body.collect().await?.to_bytes() })
+        let answer = sender.send_request(request.body(Either::Left(Full::new(body))).unwrap());
+        Ok(async {
+            let (parts, body) = answer.await?.into_parts();
+            Ok(Answer { status: parts.status, headers: parts.headers, body: body.collect().await?.to_bytes() })
+        })
+    }
+
+    /// Waits until the server has every request that was started on this connection: a later one is answered.
+    pub async fn arrived(&self) {
+        self.get("/v1/log").await;
     }
 }
 
