@@ -19,7 +19,7 @@ pub(super) struct Writer {
     pub(super) pod: Arc<PodToken>,
     /// The compact JWT.
     pub(super) token: String,
-    _place: PodPlace,
+    pub(super) place: PodPlace,
 }
 
 /// Knows the pod that writes, and whether it may: before a byte of the body is read.
@@ -40,7 +40,7 @@ pub(super) async fn writer<B>(app: &App, request: &Request<B>, how: Use) -> Resu
             app.desk.may_write(list, pod.namespace.clone()).await??;
         }
     }
-    Ok(Writer { pod, token: token.to_owned(), _place: place })
+    Ok(Writer { pod, token: token.to_owned(), place })
 }
 
 /// Whether the caller may read records, and what names pods and nodes.

@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 
-use super::gate::{BodyShare, Gate};
+use super::gate::{BodyShare, PodPlace};
 use super::{INDELIBLE, Problem};
 use crate::limits::BODY_TIMEOUT;
 
@@ -76,9 +76,9 @@ pub(super) struct Received {
     _share: BodyShare,
 }
 
-/// Reads a body of at most `limit` bytes.
+/// Reads a body of at most `limit` bytes, out of what the pod that sends it may have in flight.
 pub(super) async fn read<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin>(
-    gate: &Gate,
+    place: &PodPlace,
     request: Request<B>,
     limit: usize,
 ) -> Result<Received, Problem> {
@@ -87,7 +87,7 @@ pub(super) async fn read<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large(limit));
     }
-    match tokio::time::timeout(BODY_TIMEOUT, collect(gate, body, limit)).await {
+    match tokio::time::timeout(BODY_TIMEOUT, collect(place.body_share(), body, limit)).await {
         Ok(received) => received,
         Err(_) => Err(Problem::new(
             StatusCode::REQUEST_TIMEOUT,
@@ -98,11 +98,10 @@ pub(super) async fn read<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin
 }
 
 async fn collect<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin>(
-    gate: &Gate,
+    mut share: BodyShare,
     mut body: B,
     limit: usize,
 ) -> Result<Received, Problem> {
-    let mut share = gate.body_share();
     let expected = usize::try_from(body.size_hint().lower()).unwrap_or(limit).min(limit);
     let mut whole: Option<Bytes> = None;
     let mut joined = BytesMut::new();
@@ -149,12 +148,13 @@ fn too_large(limit: usize) -> Problem {
 mod tests {
     use std::sync::Arc;
 
+    use super::super::gate::Gate;
     use super::*;
     use crate::metrics::Metrics;
 
-    fn gate() -> (Gate, Arc<Metrics>) {
+    fn place() -> (PodPlace, Arc<Metrics>) {
         let metrics = Arc::new(Metrics::new());
-        (Gate::new(Arc::clone(&metrics)), metrics)
+        (Gate::new(Arc::clone(&metrics)).pod("a").unwrap(), metrics)
     }
 
     /// A body of unknown length in these pieces, which ends if `sender` is dropped.
@@ -168,10 +168,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_in_pieces_is_joined_and_counted_while_it_is_held() {
-        let (gate, metrics) = gate();
+        let (place, metrics) = place();
         let (sender, request) = body(&[b"one", b"", b" two", b" three"]);
         drop(sender);
-        let received = read(&gate, request, 100).await.unwrap();
+        let received = read(&place, request, 100).await.unwrap();
         assert_eq!(received.bytes, "one two three");
         assert_eq!(metrics.body_bytes.get(), 13);
         drop(received);
@@ -180,25 +180,25 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_did_not_say_its_length_is_cut_at_the_limit() {
-        let (gate, metrics) = gate();
+        let (place, metrics) = place();
         let (_sender, request) = body(&[b"12345", b"6"]);
-        assert_eq!(read(&gate, request, 5).await.unwrap_err().status(), 413);
+        assert_eq!(read(&place, request, 5).await.unwrap_err().status(), 413);
         assert_eq!(metrics.body_bytes.get(), 0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_does_not_end_is_given_up() {
-        let (gate, metrics) = gate();
+        let (place, metrics) = place();
         let (_sender, request) = body(&[b"12345"]);
-        assert_eq!(read(&gate, request, 100).await.unwrap_err().status(), 408);
+        assert_eq!(read(&place, request, 100).await.unwrap_err().status(), 408);
         assert_eq!(metrics.body_bytes.get(), 0);
     }
 
     #[tokio::test]
     async fn a_body_that_breaks_off_is_malformed() {
-        let (gate, _) = gate();
+        let (place, _) = place();
         let (sender, request) = body(&[b"12345"]);
         sender.try_send(Err(StreamError("cut".into()))).unwrap();
-        assert_eq!(read(&gate, request, 100).await.unwrap_err().status(), 400);
+        assert_eq!(read(&place, request, 100).await.unwrap_err().status(), 400);
     }
 }

@@ -1,4 +1,5 @@
-//! What may be in flight: bytes of bodies, requests of one pod, answers that are streamed, readers that wait.
+//! What may be in flight: bytes of bodies, of one pod and of all; requests of one pod; answers that are streamed;
+//! readers that wait.
 //!
 //! Each is refused before memory grows, with 429 where one pod is the cause and 503 where all are. What is taken is
 //! given back when the guard is dropped, however the request ended.
@@ -10,7 +11,9 @@ use http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::problem::Problem;
-use crate::limits::{MAX_BODY_BYTES_IN_FLIGHT, MAX_POD_REQUESTS, MAX_STREAMS_OUT, MAX_WAITING_READERS};
+use crate::limits::{
+    MAX_BODY_BYTES_IN_FLIGHT, MAX_POD_BODY_BYTES, MAX_POD_REQUESTS, MAX_STREAMS_OUT, MAX_WAITING_READERS,
+};
 use crate::metrics::Metrics;
 
 /// What is in flight.
@@ -20,28 +23,47 @@ pub struct Gate {
     streams: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     requests: watch::Sender<usize>,
-    // Counts of requests in flight, as a semaphore for each pod would keep them.
-    pods: Arc<Mutex<HashMap<String, usize>>>,
+    pods: Arc<Mutex<Pods>>,
     metrics: Arc<Metrics>,
+}
+
+/// Pods that have requests in flight.
+type Pods = HashMap<Arc<str>, PodUse>;
+
+/// What one pod has in flight.
+#[derive(Debug)]
+struct PodUse {
+    requests: usize,
+    body_bytes: Arc<Semaphore>,
 }
 
 /// A request that is not answered yet.
 #[derive(Debug)]
 pub(super) struct InFlight(watch::Sender<usize>);
 
-/// A share of the memory for bodies.
+/// A share of the memory for bodies: of what one pod may have, and of what all may have.
 #[derive(Debug)]
 pub(super) struct BodyShare {
-    all: Arc<Semaphore>,
-    held: Option<OwnedSemaphorePermit>,
+    pod: Part,
+    all: Part,
     metrics: Arc<Metrics>,
+}
+
+/// What is held of a number of bytes.
+#[derive(Debug)]
+struct Part {
+    of: Arc<Semaphore>,
+    held: Option<OwnedSemaphorePermit>,
 }
 
 /// A place among one pod's requests.
 #[derive(Debug)]
 pub(super) struct PodPlace {
-    pods: Arc<Mutex<HashMap<String, usize>>>,
-    pod_uid: String,
+    pods: Arc<Mutex<Pods>>,
+    pod_uid: Arc<str>,
+    pod_bytes: Arc<Semaphore>,
+    all_bytes: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
 }
 
 impl Gate {
@@ -68,19 +90,22 @@ impl Gate {
         self.requests.subscribe()
     }
 
-    pub(super) fn body_share(&self) -> BodyShare {
-        BodyShare { all: Arc::clone(&self.body_bytes), held: None, metrics: Arc::clone(&self.metrics) }
-    }
-
     pub(super) fn pod(&self, pod_uid: &str) -> Result<PodPlace, Problem> {
         let mut pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = pods.entry(pod_uid.to_owned()).or_default();
-        if *count >= MAX_POD_REQUESTS {
+        let pod_uid = pods.get_key_value(pod_uid).map_or_else(|| pod_uid.into(), |(pod_uid, _)| Arc::clone(pod_uid));
+        let pod = pods.entry(Arc::clone(&pod_uid)).or_insert_with(PodUse::none);
+        if pod.requests >= MAX_POD_REQUESTS {
             let detail = format!("pod {pod_uid} has {MAX_POD_REQUESTS} requests in flight, which is the limit");
             return Err(Problem::overloaded(StatusCode::TOO_MANY_REQUESTS, detail));
         }
-        *count += 1;
-        Ok(PodPlace { pods: Arc::clone(&self.pods), pod_uid: pod_uid.to_owned() })
+        pod.requests += 1;
+        Ok(PodPlace {
+            pods: Arc::clone(&self.pods),
+            pod_uid,
+            pod_bytes: Arc::clone(&pod.body_bytes),
+            all_bytes: Arc::clone(&self.body_bytes),
+            metrics: Arc::clone(&self.metrics),
+        })
     }
 
     pub(super) fn stream(&self) -> Result<OwnedSemaphorePermit, Problem> {
@@ -98,22 +123,47 @@ impl Gate {
     }
 }
 
+impl PodUse {
+    fn none() -> Self {
+        Self { requests: 0, body_bytes: Arc::new(Semaphore::new(MAX_POD_BODY_BYTES)) }
+    }
+}
+
+impl PodPlace {
+    /// A share for the body of this request, with nothing in it yet.
+    pub(super) fn body_share(&self) -> BodyShare {
+        let part = |of: &Arc<Semaphore>| Part { of: Arc::clone(of), held: None };
+        BodyShare { pod: part(&self.pod_bytes), all: part(&self.all_bytes), metrics: Arc::clone(&self.metrics) }
+    }
+}
+
 impl BodyShare {
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
         if bytes == 0 {
             return Ok(());
         }
-        let more = u32::try_from(bytes).ok().and_then(|n| Arc::clone(&self.all).try_acquire_many_owned(n).ok());
-        let Some(more) = more else {
+        if !self.pod.grow(bytes) {
+            let detail = format!("{MAX_POD_BODY_BYTES} bytes of bodies of this pod are in flight, which is the limit");
+            return Err(Problem::overloaded(StatusCode::TOO_MANY_REQUESTS, detail));
+        }
+        if !self.all.grow(bytes) {
             let detail = format!("{MAX_BODY_BYTES_IN_FLIGHT} bytes of bodies are in flight, which is the limit");
             return Err(Problem::overloaded(StatusCode::SERVICE_UNAVAILABLE, detail));
-        };
-        self.metrics.body_bytes.inc_by(i64::try_from(bytes).unwrap_or(i64::MAX));
-        match &mut self.held {
-            Some(held) => held.merge(more),
-            None => self.held = Some(more),
         }
+        self.metrics.body_bytes.inc_by(i64::try_from(bytes).unwrap_or(i64::MAX));
         Ok(())
+    }
+}
+
+impl Part {
+    fn grow(&mut self, bytes: usize) -> bool {
+        let more = u32::try_from(bytes).ok().and_then(|n| Arc::clone(&self.of).try_acquire_many_owned(n).ok());
+        match (&mut self.held, more) {
+            (_, None) => return false,
+            (Some(held), Some(more)) => held.merge(more),
+            (held, more) => *held = more,
+        }
+        true
     }
 }
 
@@ -125,7 +175,7 @@ impl Drop for InFlight {
 
 impl Drop for BodyShare {
     fn drop(&mut self) {
-        let held = self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let held = self.all.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         self.metrics.body_bytes.dec_by(i64::try_from(held).unwrap_or(i64::MAX));
     }
 }
@@ -133,9 +183,9 @@ impl Drop for BodyShare {
 impl Drop for PodPlace {
     fn drop(&mut self) {
         let mut pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = pods.get_mut(&self.pod_uid) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(pod) = pods.get_mut(&self.pod_uid) {
+            pod.requests -= 1;
+            if pod.requests == 0 {
                 pods.remove(&self.pod_uid);
             }
         }
@@ -163,17 +213,42 @@ mod tests {
     }
 
     #[test]
-    fn bodies_over_the_memory_for_all_are_refused_until_some_are_gone() {
+    fn bodies_over_the_memory_of_their_pod_are_refused_and_those_of_others_are_not() {
         let gate = gate();
-        let mut large = gate.body_share();
-        large.grow(MAX_BODY_BYTES_IN_FLIGHT - 10).unwrap();
-        let mut small = gate.body_share();
+        let (one, other) = (gate.pod("a").unwrap(), gate.pod("b").unwrap());
+        let mut large = one.body_share();
+        large.grow(MAX_POD_BODY_BYTES - 10).unwrap();
+        let mut small = one.body_share();
         small.grow(6).unwrap();
-        assert_eq!(small.grow(5).unwrap_err().status(), 503);
-        assert_eq!(gate.metrics.body_bytes.get(), i64::try_from(MAX_BODY_BYTES_IN_FLIGHT - 4).unwrap());
+        assert_eq!(small.grow(5).unwrap_err().status(), 429);
+        other.body_share().grow(MAX_POD_BODY_BYTES).unwrap();
         drop(large);
         small.grow(5).unwrap();
-        drop(small);
+        drop((small, one, other));
+        assert_eq!(gate.metrics.body_bytes.get(), 0);
+        assert_eq!(gate.body_bytes.available_permits(), MAX_BODY_BYTES_IN_FLIGHT);
+    }
+
+    #[test]
+    fn bodies_over_the_memory_for_all_are_refused_until_some_are_gone() {
+        let gate = gate();
+        let pods = MAX_BODY_BYTES_IN_FLIGHT.div_ceil(MAX_POD_BODY_BYTES);
+        let places: Vec<_> = (0..pods).map(|i| gate.pod(&i.to_string()).unwrap()).collect();
+        let mut shares: Vec<_> = places.iter().map(PodPlace::body_share).collect();
+        let mut left = MAX_BODY_BYTES_IN_FLIGHT - 4;
+        for share in &mut shares {
+            let bytes = left.min(MAX_POD_BODY_BYTES);
+            share.grow(bytes).unwrap();
+            left -= bytes;
+        }
+        let last = gate.pod("last").unwrap();
+        let mut small = last.body_share();
+        small.grow(4).unwrap();
+        assert_eq!(small.grow(1).unwrap_err().status(), 503);
+        assert_eq!(gate.metrics.body_bytes.get(), i64::try_from(MAX_BODY_BYTES_IN_FLIGHT).unwrap());
+        shares.pop();
+        small.grow(1).unwrap();
+        drop((shares, small));
         assert_eq!(gate.metrics.body_bytes.get(), 0);
     }
 }

@@ -33,7 +33,7 @@ thread_local! {
 pub(super) async fn session(app: &Arc<App>, id: &str, request: Request<Incoming>) -> Answer {
     let writer = writer(app, &request, Use::Introduce).await?;
     let id = id.parse().map_err(|_| Problem::malformed("a session's id is 64 lower-case hex digits"))?;
-    let body = body::read(&app.gate, request, MAX_SESSION_BODY_BYTES).await?;
+    let body = body::read(&writer.place, request, MAX_SESSION_BODY_BYTES).await?;
     let (session, attested) = ingest::session(id, &body.bytes, &writer.pod, &app.cluster_uid)?;
     if app.store.session(id)?.is_none() {
         app.desk.introduce(writer.pod.pod_uid.clone(), Introduced::Session).await??;
@@ -47,7 +47,7 @@ pub(super) async fn session(app: &Arc<App>, id: &str, request: Request<Incoming>
 pub(super) async fn chain(app: &Arc<App>, id: &str, request: Request<Incoming>) -> Answer {
     let writer = writer(app, &request, Use::Other).await?;
     let id = id.parse().map_err(|_| Problem::malformed("a chain's id is 64 lower-case hex digits"))?;
-    let body = body::read(&app.gate, request, MAX_CHAIN_BODY_BYTES).await?;
+    let body = body::read(&writer.place, request, MAX_CHAIN_BODY_BYTES).await?;
     let (genesis, session) = ingest::chain(id, &body.bytes, &writer.pod, &*app.store)?;
     if app.store.chain(id)?.is_none() {
         app.desk.introduce(writer.pod.pod_uid.clone(), Introduced::Chain).await??;
@@ -67,7 +67,7 @@ pub(super) async fn batch(app: &Arc<App>, request: Request<Incoming>) -> Answer 
 
 async fn try_batch(app: &Arc<App>, request: Request<Incoming>) -> Answer {
     let writer = writer(app, &request, Use::Batch).await?;
-    let body = body::read(&app.gate, request, MAX_BATCH_BODY_BYTES).await?;
+    let body = body::read(&writer.place, request, MAX_BATCH_BODY_BYTES).await?;
     let checked = with_packer(|packer| ingest::batch(&body.bytes, &writer.pod, &*app.store, packer))??;
     let (records, chain) = (checked.commitment().count, checked.commitment().chain);
     let durable = append(app, Append::Batch(checked), LeafType::Batch).await?;
@@ -92,7 +92,7 @@ async fn try_batch(app: &Arc<App>, request: Request<Incoming>) -> Answer {
 /// `POST /v1/heartbeats`: 204, noted for coverage and for a later liveness leaf.
 pub(super) async fn heartbeat(app: &Arc<App>, request: Request<Incoming>) -> Answer {
     let writer = writer(app, &request, Use::Other).await?;
-    let body = body::read(&app.gate, request, MAX_HEARTBEAT_BYTES).await?;
+    let body = body::read(&writer.place, request, MAX_HEARTBEAT_BYTES).await?;
     let heartbeat = ingest::heartbeat(&body.bytes, &writer.pod, &*app.store)?;
     app.desk.note(heartbeat).await??;
     app.metrics.heartbeats.inc();
@@ -104,7 +104,7 @@ pub(super) async fn heartbeat(app: &Arc<App>, request: Request<Incoming>) -> Ans
 /// `POST /v1/statements`: 200.
 pub(super) async fn statement(app: &Arc<App>, request: Request<Incoming>) -> Answer {
     let writer = writer(app, &request, Use::Other).await?;
-    let body = body::read(&app.gate, request, MAX_STATEMENT_BODY_BYTES).await?;
+    let body = body::read(&writer.place, request, MAX_STATEMENT_BODY_BYTES).await?;
     let signed = ingest::statement(&body.bytes)?;
     app.desk.introduce(writer.pod.pod_uid.clone(), Introduced::Statement).await??;
     let durable = append(app, Append::Authority(signed), LeafType::Authority).await?;

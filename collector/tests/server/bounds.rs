@@ -181,12 +181,12 @@ async fn many_requests_of_one_pod_at_once_are_told_to_wait_and_other_pods_are_no
     // Bodies that never end hold their places until the pod has no more.
     let mut held = Vec::new();
     for _ in 0..128 {
-        held.push(client.begin("/v1/batches").await);
+        held.push(client.begin("/v1/batches", "").await);
     }
     // A few more than there are places: what is asked below may have one while these arrive.
     let client = collector.client().await.with_token(&token);
     for _ in 0..8 {
-        held.push(client.begin("/v1/batches").await);
+        held.push(client.begin("/v1/batches", "").await);
     }
     let client = collector.client().await.with_token(&token);
     let refused = until(|| client.post("/v1/batches", "x"), |answer| answer.status == 429).await;
@@ -196,4 +196,57 @@ async fn many_requests_of_one_pod_at_once_are_told_to_wait_and_other_pods_are_no
     drop(held);
     let answer = until(|| client.post("/v1/batches", "x"), |answer| answer.status != 429).await;
     assert_eq!(answer.status, 400);
+}
+
+/// Begins bodies of a mebibyte each for one pod.
+async fn begin_bodies(collector: &Collector, name: &str, count: usize) -> Vec<crate::client::Begun> {
+    let token = collector.site.issuer.token(&Pod::named(name), now_seconds());
+    let client = collector.client().await.with_token(&token);
+    let mebibyte = Bytes::from(vec![1; 1 << 20]);
+    let mut begun = Vec::new();
+    for _ in 0..count {
+        begun.push(client.begin("/v1/batches", mebibyte.clone()).await);
+    }
+    begun
+}
+
+async fn held_bytes(collector: &Collector, mebibytes: usize) {
+    let line = format!("body_in_flight_bytes {}", mebibytes << 20);
+    until(|| collector.page("/metrics"), |(_, page)| page.lines().any(|found| found.ends_with(&line))).await;
+}
+
+#[tokio::test]
+async fn a_pod_whose_bodies_are_slow_is_told_to_wait_and_another_is_served() {
+    let collector = Collector::start(&[]);
+    let mut other = Writer::new(&collector, "b").await;
+    let held = begin_bodies(&collector, "a", 16).await;
+    held_bytes(&collector, 16).await;
+    let token = collector.site.issuer.token(&Pod::named("a"), now_seconds());
+    let client = collector.client().await.with_token(&token);
+    let refused = client.post("/v1/batches", "x").await;
+    assert_eq!((refused.status.as_u16(), refused.problem()), (429, "overloaded".into()));
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(other.send(&[b"x"]).await.status, 200);
+    drop(held);
+    let answer = until(|| client.post("/v1/batches", "x"), |answer| answer.status != 429).await;
+    assert_eq!(answer.status, 400);
+    held_bytes(&collector, 0).await;
+}
+
+#[tokio::test]
+async fn bodies_over_the_memory_for_all_are_503_until_some_are_gone() {
+    let collector = Collector::start(&[]);
+    let mut other = Writer::new(&collector, "z").await;
+    let mut held = Vec::new();
+    for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        held.push(begin_bodies(&collector, name, 16).await);
+    }
+    held_bytes(&collector, 128).await;
+    let body = other.next(&[b"x"]);
+    let refused = other.client.post("/v1/batches", body.clone()).await;
+    assert_eq!((refused.status.as_u16(), refused.problem()), (503, "overloaded".into()));
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    held.pop();
+    let answer = until(|| other.client.post("/v1/batches", body.clone()), |answer| answer.status != 503).await;
+    assert_eq!(answer.status, 200);
 }

@@ -54,10 +54,10 @@ pub struct Client {
     media_type: &'static str,
 }
 
-/// A body that is there, or one that never comes.
-type SentBody = Either<Full<Bytes>, Never>;
+/// A body that is there, or one that never ends.
+type SentBody = Either<Full<Bytes>, Endless>;
 
-/// A request whose body never comes; ends when it is dropped.
+/// A request whose body never ends; ends when it is dropped.
 pub struct Begun(tokio::task::JoinHandle<()>);
 
 impl Drop for Begun {
@@ -66,17 +66,21 @@ impl Drop for Begun {
     }
 }
 
-pub struct Never;
+/// Some bytes, and then nothing more.
+pub struct Endless(Option<Bytes>);
 
-impl Body for Never {
+impl Body for Endless {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::convert::Infallible>>> {
-        Poll::Pending
+        match self.0.take() {
+            Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            None => Poll::Pending,
+        }
     }
 }
 
@@ -121,9 +125,10 @@ impl Client {
         Self { media_type: "application/json", ..self.clone() }
     }
 
-    /// Sends the head of a request.
-    pub async fn begin(&self, path: &str) -> Begun {
-        let request = self.head(Method::POST, path).body(Either::Right(Never)).unwrap();
+    /// Sends the head of a request and the beginning of its body.
+    pub async fn begin(&self, path: &str, body: impl Into<Bytes>) -> Begun {
+        let body = Endless(Some(body.into()).filter(|body| !body.is_empty()));
+        let request = self.head(Method::POST, path).body(Either::Right(body)).unwrap();
         let mut sender = self.sender.clone();
         sender.ready().await.unwrap();
         let answer = sender.send_request(request);
