@@ -31,6 +31,7 @@ pub struct Unanswered;
 enum Question {
     MayWrite { list: Arc<NamespaceList>, namespace: String, answer: oneshot::Sender<Result<(), Refusal>> },
     Introduce { pod_uid: String, what: Introduced, answer: oneshot::Sender<Result<(), Refusal>> },
+    GiveBack { pod_uid: String, what: Introduced },
     Note { heartbeat: Box<CheckedHeartbeat>, answer: oneshot::Sender<Result<(), NoteError>> },
     Coverage { since: Time, after: Option<SessionId>, limit: usize, answer: oneshot::Sender<Vec<Covered>> },
     WriteAll { answer: oneshot::Sender<()> },
@@ -66,6 +67,11 @@ impl Desk {
     /// Counts something that a pod introduces, or refuses it.
     pub async fn introduce(&self, pod_uid: String, what: Introduced) -> Result<Result<(), Refusal>, Unanswered> {
         self.ask(|answer| Question::Introduce { pod_uid, what, answer }).await
+    }
+
+    /// Takes back what was counted and was not stored. When too much waits the pod goes without: it is a count, no more.
+    pub fn give_back(&self, pod_uid: String, what: Introduced) {
+        let _ = self.0.try_send(Question::GiveBack { pod_uid, what });
     }
 
     /// Takes note of a heartbeat.
@@ -135,6 +141,7 @@ impl State {
             Question::Introduce { pod_uid, what, answer } => {
                 let _ = answer.send(self.quota.take(&pod_uid, what, now));
             }
+            Question::GiveBack { pod_uid, what } => self.quota.give_back(&pod_uid, what),
             Question::Note { heartbeat, answer } => {
                 let _ = answer.send(self.heartbeats.note(*heartbeat, now));
             }

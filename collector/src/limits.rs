@@ -111,7 +111,7 @@ pub const MAX_SESSIONS_PER_HOUR: u32 = 60;
 pub const MAX_CHAINS_PER_DAY: u32 = 256;
 /// Statements that one pod may send within an hour; beyond it 429.
 pub const MAX_STATEMENTS_PER_HOUR: u32 = 600;
-/// Pods that are counted for these; beyond it 503 for new ones.
+/// Pods that are counted for these; beyond it the counts that began longest ago are forgotten.
 pub const MAX_COUNTED_PODS: usize = 65_536;
 /// Bytes of the list of opted-in namespaces.
 pub const MAX_NAMESPACES_BYTES: usize = 4 << 20;

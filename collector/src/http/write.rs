@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use indelible_chain::stored::Packer;
 
-use super::access::writer;
+use super::access::{Writer, writer};
 use super::body::{self, AnswerBody};
 use super::{Answer, App, INDELIBLE, Problem, ok};
 use crate::ingest::{self, Introduced};
@@ -35,11 +35,13 @@ pub(super) async fn session(app: &Arc<App>, id: &str, request: Request<Incoming>
     let id = id.parse().map_err(|_| Problem::malformed("a session's id is 64 lower-case hex digits"))?;
     let body = body::read(&writer.place, request, MAX_SESSION_BODY_BYTES).await?;
     let (session, attested) = ingest::session(id, &body.bytes, &writer.pod, &app.cluster_uid)?;
-    if app.store.session(id)?.is_none() {
-        app.desk.introduce(writer.pod.pod_uid.clone(), Introduced::Session).await??;
-    }
+    let known = app.store.session(id)?.is_some();
     let item = Append::Session { session, attested, token: Bytes::from(writer.token.clone()) };
-    let durable = append(app, item, LeafType::Session).await?;
+    let durable = if known {
+        append(app, item, LeafType::Session).await?
+    } else {
+        introduce(app, &writer, Introduced::Session, item, LeafType::Session).await?
+    };
     Ok(introduced(app, &durable))
 }
 
@@ -49,10 +51,13 @@ pub(super) async fn chain(app: &Arc<App>, id: &str, request: Request<Incoming>) 
     let id = id.parse().map_err(|_| Problem::malformed("a chain's id is 64 lower-case hex digits"))?;
     let body = body::read(&writer.place, request, MAX_CHAIN_BODY_BYTES).await?;
     let (genesis, session) = ingest::chain(id, &body.bytes, &writer.pod, &*app.store)?;
-    if app.store.chain(id)?.is_none() {
-        app.desk.introduce(writer.pod.pod_uid.clone(), Introduced::Chain).await??;
-    }
-    let durable = append(app, Append::Genesis { genesis, session }, LeafType::Genesis).await?;
+    let known = app.store.chain(id)?.is_some();
+    let item = Append::Genesis { genesis, session };
+    let durable = if known {
+        append(app, item, LeafType::Genesis).await?
+    } else {
+        introduce(app, &writer, Introduced::Chain, item, LeafType::Genesis).await?
+    };
     Ok(introduced(app, &durable))
 }
 
@@ -106,9 +111,25 @@ pub(super) async fn statement(app: &Arc<App>, request: Request<Incoming>) -> Ans
     let writer = writer(app, &request, Use::Other).await?;
     let body = body::read(&writer.place, request, MAX_STATEMENT_BODY_BYTES).await?;
     let signed = ingest::statement(&body.bytes)?;
-    app.desk.introduce(writer.pod.pod_uid.clone(), Introduced::Statement).await??;
-    let durable = append(app, Append::Authority(signed), LeafType::Authority).await?;
+    let durable =
+        introduce(app, &writer, Introduced::Statement, Append::Authority(signed), LeafType::Authority).await?;
     Ok(receipt(app, &durable))
+}
+
+/// Appends what counts against its pod's quota, which gets back what was not stored after all.
+async fn introduce(
+    app: &Arc<App>,
+    writer: &Writer,
+    what: Introduced,
+    item: Append,
+    leaf: LeafType,
+) -> Result<Durable<Appended>, Problem> {
+    app.desk.introduce(writer.pod.pod_uid.clone(), what).await??;
+    let appended = append(app, item, leaf).await;
+    if !appended.as_ref().is_ok_and(|durable| durable.get().fresh) {
+        app.desk.give_back(writer.pod.pod_uid.clone(), what);
+    }
+    appended
 }
 
 /// Appends an item, and waits until it is durable. A client that goes away meanwhile finds its leaf when it asks again.

@@ -1,8 +1,9 @@
 //! How much one pod may introduce: sessions an hour, chains a day, statements an hour.
 //!
 //! Counted by pod UID in fixed windows that begin with the first of their kind. Only what is new to the log counts:
-//! an introduction that is sent again costs nothing. The counts are in memory, so a restart begins anew. Bounded by a
-//! number of pods; when it is full of open windows, new pods wait.
+//! an introduction that is sent again costs nothing, and what was not stored is given back. The counts are in memory,
+//! so a restart begins anew. Bounded by a number of pods; when it is full of open windows, those that began longest
+//! ago give way: it would take as many pods to forget one's own count as to have so many counts, and a new pod never waits.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -74,7 +75,7 @@ impl Quota {
     /// Counts one more of a pod, or refuses it.
     pub fn take(&mut self, pod_uid: &str, what: Introduced, now: Time) -> Result<(), Refusal> {
         if !self.pods.contains_key(pod_uid) {
-            self.make_room(now)?;
+            self.make_room(now);
         }
         let window = &mut self.pods.entry(pod_uid.to_owned()).or_default()[what as usize];
         if !window.is_open(what.length(), now) {
@@ -88,14 +89,30 @@ impl Quota {
         Ok(())
     }
 
-    fn make_room(&mut self, now: Time) -> Result<(), Refusal> {
+    /// Takes back one of a pod: what was counted was not stored.
+    pub fn give_back(&mut self, pod_uid: &str, what: Introduced) {
+        if let Some(windows) = self.pods.get_mut(pod_uid) {
+            let count = &mut windows[what as usize].count;
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    fn make_room(&mut self, now: Time) {
         if self.pods.len() < MAX_COUNTED_PODS {
-            return Ok(());
+            return;
         }
         self.pods.retain(|_, windows| {
             Introduced::ALL.iter().any(|what| windows[*what as usize].is_open(what.length(), now))
         });
-        if self.pods.len() < MAX_COUNTED_PODS { Ok(()) } else { Err(Refusal::TooManyPods(Duration::from_mins(1))) }
+        if self.pods.len() < MAX_COUNTED_PODS {
+            return;
+        }
+        // Some at a time, so that not each new pod pays for the search.
+        let newest = |windows: &[Window; 3]| windows.iter().filter_map(|window| window.from).max();
+        let mut begun: Vec<_> = self.pods.values().map(newest).collect();
+        let (_, last, _) = begun.select_nth_unstable(MAX_COUNTED_PODS / 16);
+        let last = *last;
+        self.pods.retain(|_, windows| newest(windows) > last);
     }
 }
 
@@ -131,14 +148,34 @@ mod tests {
     }
 
     #[test]
-    fn pods_are_counted_in_bounded_memory() {
+    fn pods_are_counted_in_bounded_memory_and_no_new_pod_waits() {
         let mut quota = Quota::default();
-        for i in 0..MAX_COUNTED_PODS {
-            assert_eq!(quota.take(&i.to_string(), Introduced::Session, at(0)), Ok(()));
+        let pods = i64::try_from(MAX_COUNTED_PODS).unwrap();
+        let newest = (pods - 1).to_string();
+        for i in 0..pods {
+            quota.take(&i.to_string(), Introduced::Session, Time::from_nanos(i)).unwrap();
         }
-        assert_eq!(quota.take("one more", Introduced::Session, at(1)).unwrap_err().status(), 503);
-        assert_eq!(quota.take("0", Introduced::Session, at(1)), Ok(()));
-        assert_eq!(quota.take("one more", Introduced::Session, at(3600)), Ok(()));
-        assert!(quota.pods.len() <= MAX_COUNTED_PODS);
+        for pod in ["0", &newest] {
+            (1..60).for_each(|_| quota.take(pod, Introduced::Session, at(1)).unwrap());
+        }
+        for i in 0..pods / 8 {
+            assert_eq!(quota.take(&format!("new {i}"), Introduced::Session, at(1)), Ok(()));
+            assert!(quota.pods.len() <= MAX_COUNTED_PODS);
+        }
+        assert_eq!(quota.take(&newest, Introduced::Session, at(1)).unwrap_err().status(), 429, "it is still counted");
+        assert_eq!(quota.take("0", Introduced::Session, at(1)), Ok(()), "the one that began first has given way");
+    }
+
+    #[test]
+    fn what_is_given_back_may_be_taken_again() {
+        let mut quota = Quota::default();
+        quota.give_back("a", Introduced::Session);
+        for _ in 0..60 {
+            quota.take("a", Introduced::Session, at(0)).unwrap();
+        }
+        quota.give_back("a", Introduced::Session);
+        quota.give_back("b", Introduced::Session);
+        assert_eq!(quota.take("a", Introduced::Session, at(1)), Ok(()));
+        assert_eq!(quota.take("a", Introduced::Session, at(1)).unwrap_err().status(), 429);
     }
 }

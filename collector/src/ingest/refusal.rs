@@ -52,8 +52,6 @@ pub enum Refusal {
     NamespaceUnknown(String, Duration),
     #[error("what the log knows of it cannot be read now: {0}")]
     Unreadable(String),
-    #[error("more pods than can be counted are introducing sessions and chains; try again")]
-    TooManyPods(Duration),
 }
 
 impl Refusal {
@@ -65,7 +63,7 @@ impl Refusal {
             Self::SessionUnknown(_) | Self::ChainUnknown(_) => 412,
             Self::WeakKey(_) | Self::Body(_) | Self::Batch(_) | Self::HeartbeatSignature => 422,
             Self::TooManySessions(..) | Self::TooManyChains(..) | Self::TooManyStatements(..) => 429,
-            Self::NamespaceUnknown(..) | Self::Unreadable(_) | Self::TooManyPods(_) => 503,
+            Self::NamespaceUnknown(..) | Self::Unreadable(_) => 503,
         }
     }
 
@@ -86,7 +84,6 @@ impl Refusal {
             Self::TooManySessions(..) | Self::TooManyChains(..) | Self::TooManyStatements(..) => "pod-limit",
             Self::NamespaceUnknown(..) => "namespace-not-known",
             Self::Unreadable(_) => "unreadable",
-            Self::TooManyPods(_) => "overloaded",
         }
     }
 
@@ -96,8 +93,7 @@ impl Refusal {
             Self::TooManySessions(_, after)
             | Self::TooManyChains(_, after)
             | Self::TooManyStatements(_, after)
-            | Self::NamespaceUnknown(_, after)
-            | Self::TooManyPods(after) => Some(*after),
+            | Self::NamespaceUnknown(_, after) => Some(*after),
             Self::Unreadable(_) => Some(Duration::from_secs(1)),
             _ => None,
         }

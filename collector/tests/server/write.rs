@@ -274,6 +274,29 @@ async fn a_pod_introduces_a_bounded_number_of_sessions() {
 }
 
 #[tokio::test]
+async fn what_was_not_stored_does_not_count_against_its_pod() {
+    let collector = Collector::start(&[]);
+    let pod = Pod::named("a");
+    let client = collector.client().await.with_token(&collector.site.issuer.token(&pod, now_seconds()));
+    // One session many times at once: each that came too early to find it known was counted, and one is stored.
+    let calls = (0..60).map(|_| {
+        let (client, sidecar) = (client.clone(), Sidecar::new(&pod, 1));
+        tokio::spawn(async move { put_session(&client, &sidecar).await.status.as_u16() })
+    });
+    let mut fresh = 0;
+    for call in calls.collect::<Vec<_>>() {
+        let status = call.await.unwrap();
+        assert!([200, 201].contains(&status), "{status}");
+        fresh += usize::from(status == 201);
+    }
+    assert_eq!(fresh, 1);
+    for seed in 2..=60 {
+        assert_eq!(put_session(&client, &Sidecar::new(&pod, seed)).await.status, 201, "{seed}");
+    }
+    assert_eq!(put_session(&client, &Sidecar::new(&pod, 61)).await.status, 429);
+}
+
+#[tokio::test]
 async fn there_is_no_call_that_changes_or_removes_what_is_stored() {
     let collector = Collector::start(&[]);
     let mut writer = Writer::new(&collector, "a").await;
