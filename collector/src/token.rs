@@ -162,18 +162,36 @@ struct Window {
     expires: i64,
 }
 
+impl Use {
+    /// Seconds before its begin and after its end in which a token is taken for it.
+    const fn leeway(self) -> (i64, i64) {
+        match self {
+            Self::Introduce => (0, -TOKEN_MARGIN_SECONDS),
+            Self::Batch => (TOKEN_LEEWAY_SECONDS, LATE_BATCH_SECONDS),
+            Self::Other => (TOKEN_LEEWAY_SECONDS, TOKEN_LEEWAY_SECONDS),
+        }
+    }
+}
+
+/// Whether a pod's token that ended at `expires` is taken for nothing any more: only then may others have it.
+pub fn is_spent(expires: Time, now: Time) -> bool {
+    [Use::Introduce, Use::Batch, Use::Other].iter().all(|how| {
+        let (_, late) = how.leeway();
+        is_over(expires.nanos().div_euclid(Time::SECOND), late, now)
+    })
+}
+
+fn is_over(expires: i64, late: i64, now: Time) -> bool {
+    expires.saturating_add(late) < now.nanos().div_euclid(Time::SECOND)
+}
+
 impl Window {
     fn check(self, how: Use, now: Time) -> Result<(), TokenError> {
-        let now = now.nanos().div_euclid(Time::SECOND);
-        let (early, late) = match how {
-            Use::Introduce => (0, -TOKEN_MARGIN_SECONDS),
-            Use::Batch => (TOKEN_LEEWAY_SECONDS, LATE_BATCH_SECONDS),
-            Use::Other => (TOKEN_LEEWAY_SECONDS, TOKEN_LEEWAY_SECONDS),
-        };
-        if self.from.is_some_and(|from| from.saturating_sub(early) > now) {
+        let (early, late) = how.leeway();
+        if self.from.is_some_and(|from| from.saturating_sub(early) > now.nanos().div_euclid(Time::SECOND)) {
             return Err(TokenError::NotYet);
         }
-        if self.expires.saturating_add(late) < now { Err(TokenError::Expired) } else { Ok(()) }
+        if is_over(self.expires, late, now) { Err(TokenError::Expired) } else { Ok(()) }
     }
 }
 

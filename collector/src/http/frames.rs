@@ -3,7 +3,8 @@
 //! An answer of frames ends after a bounded number of bytes, at the end of what is durable, or at `to`, which is
 //! excluded; a client goes on from the index after the last one it got. Memory is bounded whatever the client does: a
 //! piece is read when the one before it was taken.
-//! The JWT of a session is given out once it has expired, never before: until then its codec says so.
+//! The JWT of a session is given out once it is taken for nothing here any more, never before: until then its codec
+//! says so.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use super::{Answer, App, INDELIBLE, Problem, access, ok};
 use crate::clock::Clock;
 use crate::limits::{MAX_STREAM_BYTES, MAX_WAIT, STREAM_PIECE_BYTES, STREAM_TIMEOUT};
 use crate::store::{FrameReader, ReadError};
+use crate::token::is_spent;
 
 /// `GET /v1/frames?from=<index>&to=<index>&wait=30s`.
 pub(super) async fn frames<B>(app: &Arc<App>, request: &Request<B>) -> Answer {
@@ -154,7 +156,7 @@ fn given_out(frame: WireFrame<'_>, now: Time) -> WireFrame<'_> {
         return frame;
     }
     match Leaf::decode(frame.leaf) {
-        Ok(Leaf::Session { attested, .. }) if attested.token_expires < now => frame,
+        Ok(Leaf::Session { attested, .. }) if is_spent(attested.token_expires, now) => frame,
         _ => WireFrame { body: Stored { codec: Codec::Withheld, bytes: &[] }, ..frame },
     }
 }

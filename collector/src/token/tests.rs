@@ -177,6 +177,18 @@ fn a_token_is_too_old_or_too_young_depending_on_its_use() {
 }
 
 #[test]
+fn a_token_is_spent_when_it_is_taken_for_nothing_any_more() {
+    let (minter, tokens) = setup();
+    let token = minter.token(&Pod::named("a"), NOW);
+    let exp = at(NOW + 3600);
+    let taken = |now| [Use::Introduce, Use::Batch, Use::Other].iter().any(|how| tokens.pod(&token, *how, now).is_ok());
+    for seconds in [0, 3600, 3601, 3661, 3600 + 24 * 3600, 3601 + 24 * 3600, 1 << 30] {
+        assert_eq!(is_spent(exp, at(NOW + seconds)), !taken(at(NOW + seconds)), "after {seconds} s");
+    }
+    assert!(is_spent(exp, at(NOW + 3601 + 24 * 3600)));
+}
+
+#[test]
 fn a_key_that_is_withdrawn_takes_its_tokens_with_it() {
     let minter = Minter::new(URL);
     let (tokens, keys) = tokens_of(&minter.jwks());
