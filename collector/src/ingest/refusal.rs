@@ -12,7 +12,7 @@ use crate::limits::{MAX_CHAINS_PER_DAY, MAX_SESSIONS_PER_HOUR, MAX_STATEMENTS_PE
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say what each is")]
 pub enum Refusal {
-    // 400
+    // 400, or 413 for what is over a limit of the format
     #[error("the body cannot be read: {0}")]
     Malformed(DecodeError),
     #[error("the path names {what} {path}, the body is {what} {body}")]
@@ -58,6 +58,7 @@ impl Refusal {
     /// The status of the interface's table.
     pub const fn status(&self) -> u16 {
         match self {
+            Self::Malformed(DecodeError::TooLarge { .. }) => 413,
             Self::Malformed(_) | Self::OtherId { .. } => 400,
             Self::OtherPod { .. } | Self::OtherCluster { .. } | Self::OtherChain(_) | Self::NamespaceClosed(_) => 403,
             Self::SessionUnknown(_) | Self::ChainUnknown(_) => 412,
@@ -70,6 +71,7 @@ impl Refusal {
     /// The last part of the problem's stable type.
     pub const fn slug(&self) -> &'static str {
         match self {
+            Self::Malformed(DecodeError::TooLarge { .. }) => "too-large",
             Self::Malformed(_) => "malformed",
             Self::OtherId { .. } => "other-id",
             Self::OtherPod { .. } => "other-pod",

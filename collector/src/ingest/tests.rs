@@ -127,6 +127,17 @@ fn a_session_that_cannot_be_read_is_malformed() {
 }
 
 #[test]
+fn what_is_over_a_limit_of_the_format_is_too_large_and_not_malformed() {
+    let world = World::new();
+    let body = world.sidecar.body();
+    let at = body.windows(10).position(|found| found == b"audit/shop").unwrap();
+    let long = [&body[..at - 2], &1025_u16.to_be_bytes(), &[b'a'; 1025], &body[at + 10..]].concat();
+    let refusal = session(world.sidecar.id(), &long, &world.token, "").unwrap_err();
+    assert_eq!((refusal.status(), refusal.slug()), (413, "too-large"), "{refusal}");
+    assert_eq!(status(statement(&[0, 8, 0, 16, 0, 0])), 413);
+}
+
+#[test]
 fn a_session_with_a_weak_key_does_not_hold() {
     let world = World::new();
     let mut body = world.sidecar.body();
