@@ -2,7 +2,8 @@
 //!
 //! Looks once a second at what a path leads to (Kubernetes swaps symbolic links), reads it with a bound, and hands out
 //! the newest value that was good. A file that has become unreadable or wrong changes nothing: the old value stays, the
-//! reason is logged once and counted. At the start a file must be good.
+//! reason is logged once and counted. What cannot be read is tried again at each look, since that may pass without
+//! the file's doing; what is wrong is read again when it changes. At the start a file must be good.
 
 mod pool;
 mod tls;
@@ -73,6 +74,38 @@ fn stamp(path: &Path) -> Stamp {
     Some((meta.dev(), meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec(), meta.ctime_nsec()))
 }
 
+/// Which state of files was read last, and which could not be.
+struct Seen<S> {
+    read: S,
+    unreadable: Option<S>,
+}
+
+impl<S: PartialEq> Seen<S> {
+    fn of(read: S) -> Self {
+        Self { read, unreadable: None }
+    }
+
+    /// What there is to tell of the state that the files are in now: nothing of one that was told already.
+    fn look<T>(
+        &mut self,
+        now: S,
+        read: impl FnOnce() -> Result<T, ReloadError>,
+    ) -> Option<Result<T, ReloadError>> {
+        if now == self.read {
+            self.unreadable = None;
+            return None;
+        }
+        let outcome = read();
+        if matches!(outcome, Err(ReloadError::Read { .. })) {
+            let told = self.unreadable.as_ref() == Some(&now);
+            self.unreadable = Some(now);
+            return (!told).then_some(outcome);
+        }
+        *self = Self::of(now);
+        Some(outcome)
+    }
+}
+
 fn read_bounded(path: &Path, limit: usize) -> Result<Vec<u8>, ReloadError> {
     let failed = |source| ReloadError::Read { path: path.to_owned(), source };
     let mut bytes = Vec::new();
@@ -106,15 +139,11 @@ impl Reloader {
         };
         let stamps = |paths: &[PathBuf; N]| paths.each_ref().map(|path| stamp(path));
         // The stamps first: what changes between them and the reading is seen as a change a second later.
-        let mut seen = stamps(&paths);
+        let mut seen = Seen::of(stamps(&paths));
         let (sender, receiver) = watch::channel(read(&paths)?);
         self.files.push(Box::new(move || {
-            let now = stamps(&paths);
-            if now == seen {
-                return None;
-            }
-            seen = now;
-            Some(read(&paths).map(|value| {
+            let changed = seen.look(stamps(&paths), || read(&paths))?;
+            Some(changed.map(|value| {
                 sender.send_replace(value);
                 paths[0].clone()
             }))
@@ -206,6 +235,22 @@ mod tests {
         let page = metrics.encode();
         assert!(page.contains(r#"reloads_total{outcome="used"} 2"#), "{page}");
         assert!(page.contains(r#"reloads_total{outcome="refused"} 3"#), "{page}");
+    }
+
+    #[test]
+    fn a_changed_file_that_could_not_be_read_at_first_is_used_when_it_can_be() {
+        let unreadable = || {
+            let source = std::io::Error::from_raw_os_error(24);
+            Err(ReloadError::Read { path: "n".into(), source })
+        };
+        let mut seen = Seen::of(1);
+        assert!(matches!(seen.look(2, unreadable), Some(Err(_))));
+        assert!(seen.look::<u8>(2, unreadable).is_none(), "it is told once");
+        assert!(matches!(seen.look(2, || Ok(7)), Some(Ok(7))));
+        assert!(seen.look(2, || -> Result<u8, _> { panic!("nothing has changed") }).is_none());
+        let wrong = || Err(ReloadError::Wrong { path: "n".into(), text: "no number".into() });
+        assert!(matches!(seen.look::<u8>(3, wrong), Some(Err(_))));
+        assert!(seen.look(3, || -> Result<u8, _> { panic!("it is as wrong as before") }).is_none());
     }
 
     #[test]
