@@ -203,21 +203,47 @@ fn one_line(error: &clap::Error) -> String {
     format!("{}; see --help", words.join(" "))
 }
 
+/// A start that lacks nothing, for those who lack something.
+const EXAMPLE: &str = "indelible-collector --data DIR --origin NAME --tls-cert cert.pem --tls-key key.pem \
+                       --issuer https://kubernetes.default.svc --jwks jwks.json --readers jwks";
+
 impl ServeArgs {
-    fn validate(self) -> Result<Config, ConfigError> {
-        let issuers = pairs(self.issuer, self.jwks)?;
-        let readers = readers(self.readers, self.listen)?;
-        let Some(data) = self.data else {
-            return refused("--data is missing: name the directory that holds, or shall hold, this collector's log");
-        };
-        let Some(tls_cert) = self.tls_cert else {
-            return refused(
+    /// Reading without a token is for a machine of one's own.
+    fn readers(&self) -> Option<ReadersArg> {
+        self.readers.or_else(|| self.listen.ip().is_loopback().then_some(ReadersArg::None))
+    }
+
+    /// What is missing, with what to give, all at once: nobody likes to be told one by one.
+    fn missing(&self) -> Vec<&'static str> {
+        let needed = [
+            (
+                self.data.is_some(),
+                "--data is missing: name the directory that holds, or shall hold, this collector's log",
+            ),
+            (
+                self.tls_cert.is_some(),
                 "--tls-cert is missing: give a PEM file; `indelible-collector init` says which URI it must carry",
-            );
+            ),
+            (self.tls_key.is_some(), "--tls-key is missing: give the PEM file with the certificate's private key"),
+            (!self.issuer.is_empty(), "--issuer is missing: give the URL that pod tokens have as iss"),
+            (!self.jwks.is_empty(), "--jwks is missing: give the file with the issuer's keys"),
+            (
+                self.readers().is_some(),
+                "--readers is missing: who may read on an address that is not loopback? use jwks",
+            ),
+        ];
+        needed.into_iter().filter(|(given, _)| !given).map(|(_, text)| text).collect()
+    }
+
+    fn validate(self) -> Result<Config, ConfigError> {
+        let missing = self.missing();
+        let (Some(readers), Some(data), Some(tls_cert), Some(tls_key), []) =
+            (self.readers(), self.data, self.tls_cert, self.tls_key, &*missing)
+        else {
+            return refused(format!("{}; for example: {EXAMPLE}", missing.join("; ")));
         };
-        let Some(tls_key) = self.tls_key else {
-            return refused("--tls-key is missing: give the PEM file with the certificate's private key");
-        };
+        let issuers = pairs(self.issuer, self.jwks)?;
+        let readers = reading(readers, self.listen)?;
         if !(MIN_SEGMENT_BYTES..=MAX_SEGMENT_BYTES).contains(&self.segment_bytes) {
             return refused(format!(
                 "--segment-bytes {} is out of range: give {MIN_SEGMENT_BYTES} to {MAX_SEGMENT_BYTES}",
@@ -256,9 +282,6 @@ impl ServeArgs {
 
 /// Issuers with their keys: as many of the one as of the other.
 fn pairs(issuers: Vec<String>, jwks: Vec<String>) -> Result<Vec<IssuerFlags>, ConfigError> {
-    if issuers.is_empty() {
-        return refused("--issuer is missing: give the URL that pod tokens have as iss, with --jwks for its keys");
-    }
     if issuers.len() != jwks.len() {
         return refused(format!(
             "--issuer is given {} times and --jwks {} times: give one --jwks for each --issuer, in the same order",
@@ -285,16 +308,14 @@ fn pairs(issuers: Vec<String>, jwks: Vec<String>) -> Result<Vec<IssuerFlags>, Co
     Ok(pairs)
 }
 
-/// Reading without a token is for a machine of one's own.
-fn readers(arg: Option<ReadersArg>, listen: SocketAddr) -> Result<Readers, ConfigError> {
-    match (arg, listen.ip().is_loopback()) {
-        (Some(ReadersArg::Jwks), _) => Ok(Readers::Jwks),
-        (Some(ReadersArg::None) | None, true) => Ok(Readers::None),
-        (Some(ReadersArg::None), false) => refused(format!(
+fn reading(readers: ReadersArg, listen: SocketAddr) -> Result<Readers, ConfigError> {
+    match readers {
+        ReadersArg::Jwks => Ok(Readers::Jwks),
+        ReadersArg::None if listen.ip().is_loopback() => Ok(Readers::None),
+        ReadersArg::None => refused(format!(
             "--readers none would let anyone read who reaches {listen}: use jwks, or --listen on a loopback address"
         )),
-        (None, false) => refused(format!("--readers is missing: who may read on {listen}? use jwks")),
-        (Some(ReadersArg::Tokenreview), _) => {
+        ReadersArg::Tokenreview => {
             refused("--readers tokenreview is not served by this version: use jwks, tokens checked against --jwks")
         }
     }
@@ -347,16 +368,17 @@ mod tests {
     #[test]
     fn what_this_version_does_not_serve_is_refused_not_ignored() {
         assert!(refusal(&[NEEDED, &["--readers", "tokenreview"]].concat()).contains("not served by this version"));
-        let url = ["--data", "/d", "--tls-cert", "/c", "--tls-key", "/k", "--issuer", "a", "--jwks", "https://a/jwks"];
-        assert!(refusal(&url).contains("not fetched by this version"));
+        let url = ["--listen", "127.0.0.1:0", "--issuer", "a", "--jwks", "https://a/jwks"];
+        assert!(refusal(&[NEEDED, &url].concat()).contains("not fetched by this version"));
     }
 
     #[test]
     fn issuers_and_keys_come_in_pairs() {
         let config = served(&["--listen", "127.0.0.1:0", "--issuer", "https://b", "--jwks", "/b"]);
         assert_eq!(config.issuers[1], IssuerFlags { url: "https://b".into(), jwks: "/b".into() });
-        assert!(refusal(&[NEEDED, &["--issuer", "https://b"]].concat()).starts_with("--issuer is given 2 times"));
-        assert!(refusal(&[NEEDED, &["--issuer", "https://i", "--jwks", "/b"]].concat()).contains("given twice"));
+        let told = |args: &[&str]| refusal(&[NEEDED, &["--readers", "jwks"], args].concat());
+        assert!(told(&["--issuer", "https://b"]).starts_with("--issuer is given 2 times"));
+        assert!(told(&["--issuer", "https://i", "--jwks", "/b"]).contains("given twice"));
     }
 
     #[test]
@@ -374,12 +396,23 @@ mod tests {
             let text = refusal(&args);
             assert!(text.contains(flag) && !text.contains('\n'), "{args:?}: {text}");
         }
-        for missing in ["--data", "--tls-cert", "--tls-key"] {
+        for missing in ["--data", "--tls-cert", "--tls-key", "--issuer", "--jwks"] {
             let at = NEEDED.iter().position(|arg| *arg == missing).unwrap();
             let args: Vec<_> = NEEDED.iter().enumerate().filter(|(i, _)| !(at..at + 2).contains(i)).collect();
             let args: Vec<_> = args.iter().map(|(_, arg)| **arg).chain(["--readers", "jwks"]).collect();
             assert!(refusal(&args).starts_with(&format!("{missing} is missing")));
         }
+    }
+
+    #[test]
+    fn everything_that_is_missing_is_named_at_once_with_an_example_that_lacks_nothing() {
+        let text = refusal(&[]);
+        for flag in ["--data", "--tls-cert", "--tls-key", "--issuer", "--jwks", "--readers"] {
+            assert!(text.contains(&format!("{flag} is missing: ")), "{flag}: {text}");
+        }
+        let (_, example) = text.split_once("for example: indelible-collector ").unwrap();
+        let args: Vec<&str> = example.split_whitespace().collect();
+        assert!(matches!(parse(&args), Ok(Task::Serve(_))), "{example}");
     }
 
     #[test]

@@ -86,11 +86,7 @@ impl<S: PartialEq> Seen<S> {
     }
 
     /// What there is to tell of the state that the files are in now: nothing of one that was told already.
-    fn look<T>(
-        &mut self,
-        now: S,
-        read: impl FnOnce() -> Result<T, ReloadError>,
-    ) -> Option<Result<T, ReloadError>> {
+    fn look<T>(&mut self, now: S, read: impl FnOnce() -> Result<T, ReloadError>) -> Option<Result<T, ReloadError>> {
         if now == self.read {
             self.unreadable = None;
             return None;
