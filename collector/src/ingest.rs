@@ -24,7 +24,7 @@ use indelible_chain::stored::Packer;
 
 use crate::store::{CheckedUpload, KnownChain, KnownSession, ReadError, Store};
 use crate::token::PodToken;
-pub use namespaces::{ListError, Namespace, NamespaceList, OptIn};
+pub use namespaces::{ListError, NamespaceList, OptIn};
 pub use quota::{Introduced, Quota};
 pub use refusal::Refusal;
 

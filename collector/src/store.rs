@@ -326,6 +326,16 @@ impl Store {
     }
 
     fn writable_at(&self, now: Instant) -> Result<(), AppendError> {
+        self.taking_at(now)?;
+        append::space(self.shared.free(), self.options.min_free_bytes)
+    }
+
+    /// The same but for the volume's space: the writer says for each item whether it needs any.
+    pub fn taking(&self) -> Result<(), AppendError> {
+        self.taking_at(Instant::now())
+    }
+
+    fn taking_at(&self, now: Instant) -> Result<(), AppendError> {
         if let Some(fatal) = self.shared.stopped() {
             return Err(fatal.into());
         }
@@ -336,7 +346,7 @@ impl Store {
         if busy > limits::MAX_GROUP_TIME {
             return Err(AppendError::Stalled(busy));
         }
-        append::space(self.shared.free(), self.options.min_free_bytes)
+        Ok(())
     }
 
     /// Free bytes of the volume when the writer last looked.

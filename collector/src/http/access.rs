@@ -7,7 +7,6 @@ use http::{HeaderMap, HeaderName, Request, header};
 use super::gate::PodPlace;
 use super::{App, Problem};
 use crate::config::Readers;
-use crate::store::AppendError;
 use crate::token::{PodToken, Use};
 
 /// Where a reader's token stands: a proxy of the API server removes `Authorization`.
@@ -17,8 +16,6 @@ const READER_TOKEN: HeaderName = HeaderName::from_static("indelible-token");
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) pod: Arc<PodToken>,
-    /// The compact JWT.
-    pub(super) token: String,
     pub(super) place: PodPlace,
 }
 
@@ -26,13 +23,11 @@ pub(super) struct Writer {
 pub(super) async fn writer<B>(app: &App, request: &Request<B>, how: Use) -> Result<Writer, Problem> {
     // On a full volume a batch that is stored already gets its receipt again; of others the store says 507. What is
     // introduced is refused here, before it counts against the pod's quota.
-    match app.store.writable() {
-        Ok(()) => {}
-        Err(AppendError::NoSpace { .. }) if how == Use::Batch => {}
-        Err(error) => return Err(error.into()),
+    match how {
+        Use::Batch => app.store.taking()?,
+        Use::Introduce | Use::Other => app.store.writable()?,
     }
-    let token = bearer(request.headers())?;
-    let pod = app.tokens.pod(token, how, app.clock.now())?;
+    let pod = app.tokens.pod(bearer(request.headers())?, how, app.clock.now())?;
     let place = app.gate.pod(&pod.pod_uid)?;
     if let Some(list) = &app.namespaces {
         let list = Arc::clone(&list.borrow());
@@ -40,7 +35,7 @@ pub(super) async fn writer<B>(app: &App, request: &Request<B>, how: Use) -> Resu
             app.desk.may_write(list, pod.namespace.clone()).await??;
         }
     }
-    Ok(Writer { pod, token: token.to_owned(), place })
+    Ok(Writer { pod, place })
 }
 
 /// Whether the caller may read records, and what names pods and nodes.
@@ -64,7 +59,8 @@ pub(super) fn anyone<B>(app: &App, request: &Request<B>) -> Result<(), Problem> 
     Ok(())
 }
 
-fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+/// The compact JWT of a pod.
+pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let Some(value) = headers.get(header::AUTHORIZATION) else {
         return Err(Problem::unauthorized("no-token", "a pod's token is needed: Authorization: Bearer <token>"));
     };

@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use indelible_chain::stored::Packer;
 
-use super::access::{Writer, writer};
+use super::access::{Writer, bearer, writer};
 use super::body::{self, AnswerBody};
 use super::{Answer, App, INDELIBLE, Problem, ok};
 use crate::ingest::{self, Introduced};
@@ -33,10 +33,11 @@ thread_local! {
 pub(super) async fn session(app: &Arc<App>, id: &str, request: Request<Incoming>) -> Answer {
     let writer = writer(app, &request, Use::Introduce).await?;
     let id = id.parse().map_err(|_| Problem::malformed("a session's id is 64 lower-case hex digits"))?;
+    let token = Bytes::copy_from_slice(bearer(request.headers())?.as_bytes());
     let body = body::read(&writer.place, request, MAX_SESSION_BODY_BYTES).await?;
     let (session, attested) = ingest::session(id, &body.bytes, &writer.pod, &app.cluster_uid)?;
     let known = app.store.session(id)?.is_some();
-    let item = Append::Session { session, attested, token: Bytes::from(writer.token.clone()) };
+    let item = Append::Session { session, attested, token };
     let durable = if known {
         append(app, item, LeafType::Session).await?
     } else {

@@ -4,7 +4,7 @@
 //! in it is told to come again for two minutes from when it was first seen, and is refused after that. Without a list
 //! every namespace may write. Bounded by a number of namespaces that wait; the one seen first gives way.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use indelible_chain::id::Time;
@@ -13,20 +13,19 @@ use serde::Deserialize;
 use super::Refusal;
 use crate::limits::{MAX_NAMESPACES, MAX_NAMESPACES_BYTES, MAX_WAITING_NAMESPACES, NAMESPACE_GRACE_SECONDS};
 
-/// An opted-in namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Namespace {
-    /// Its name.
-    pub name: String,
-    /// Its UID.
-    pub uid: String,
-    /// When it was created, RFC 3339.
-    pub created: jiff::Timestamp,
+/// An opted-in namespace, as the list has it. By its name it is known here; the rest must be there and be what it should.
+#[derive(Deserialize)]
+struct Namespace {
+    name: String,
+    #[serde(rename = "uid")]
+    _uid: String,
+    #[serde(rename = "created")]
+    _created: jiff::Timestamp,
 }
 
 /// The opted-in namespaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NamespaceList(Vec<Namespace>);
+pub struct NamespaceList(HashSet<String>);
 
 /// Why bytes are no list of namespaces.
 #[derive(Debug, thiserror::Error)]
@@ -56,12 +55,12 @@ impl NamespaceList {
         if list.len() > MAX_NAMESPACES {
             return Err(ListError::TooLarge { what: "namespaces", found: list.len(), limit: MAX_NAMESPACES });
         }
-        Ok(Self(list))
+        Ok(Self(list.into_iter().map(|namespace| namespace.name).collect()))
     }
 
     /// Whether a namespace of that name is opted in.
     pub fn contains(&self, name: &str) -> bool {
-        self.0.iter().any(|namespace| namespace.name == name)
+        self.0.contains(name)
     }
 }
 
