@@ -3,6 +3,11 @@
 //! Pure: a function a row of the interface's table (section 5 of the format), of the body, the pod that its token
 //! names, and what the log knows. Nothing here appends, signs or keeps time. What comes out has been checked to the
 //! last link: the store never "fixes up" a batch, and a pod writes only into its own chains.
+//!
+//! This is where a pod gets its 403: `of_pod` (the token is of another pod), `of_cluster`, `owned` (the chain is of
+//! another pod), and [`OptIn`] (the namespace is not opted in). The store's writer asks the question of `owned` once
+//! more, by the same [`Session::owns`], as the last to see an item before it is in the log (`store/index/decide`,
+//! `AppendError::Foreign`); what was judged here never fails there.
 
 mod namespaces;
 mod quota;
