@@ -80,11 +80,12 @@ const POOL_EPOCH: HeaderName = HeaderName::from_static("indelible-pool");
 
 /// Answers a request. Whatever it is, there is an answer, and every answer carries the pool's epoch.
 async fn answer(app: Arc<App>, request: Request<Incoming>) -> Response<AnswerBody> {
-    let _in_flight = app.gate.request();
-    let mut answer = route(&app, request).await.unwrap_or_else(|problem| {
+    let in_flight = app.gate.request();
+    let answer = route(&app, request).await.unwrap_or_else(|problem| {
         app.metrics.rejected(problem.status());
         problem.into_response()
     });
+    let mut answer = answer.map(|body| body.of(in_flight));
     if let Some(pool) = &app.pool {
         let epoch = pool.borrow().epoch();
         answer.headers_mut().insert(POOL_EPOCH, HeaderValue::from(epoch));

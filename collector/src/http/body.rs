@@ -10,15 +10,22 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 
-use super::gate::{BodyShare, PodPlace};
+use super::gate::{BodyShare, InFlight, PodPlace};
 use super::{INDELIBLE, Problem};
 use crate::limits::BODY_TIMEOUT;
 
-/// The body of an answer.
+/// The body of an answer, which is in flight until the last of it was taken.
 #[derive(Debug)]
-pub(super) enum AnswerBody {
+pub(super) struct AnswerBody {
+    content: Content,
+    _in_flight: Option<InFlight>,
+}
+
+#[derive(Debug)]
+enum Content {
     Whole(Option<Bytes>),
-    /// Ends when the sender is dropped. A sender that fails says so, and the stream is reset.
+    /// Ends with an empty piece. A sender that fails, or is gone before the end, resets the stream: what was cut off
+    /// never looks whole.
     Streamed(mpsc::Receiver<Result<Bytes, StreamError>>),
 }
 
@@ -27,9 +34,21 @@ pub(super) enum AnswerBody {
 #[error("the answer cannot be completed: {0}")]
 pub(super) struct StreamError(pub(super) String);
 
+impl AnswerBody {
+    /// One that comes in pieces, with an empty one at its end.
+    pub(super) fn streamed(pieces: mpsc::Receiver<Result<Bytes, StreamError>>) -> Self {
+        Self { content: Content::Streamed(pieces), _in_flight: None }
+    }
+
+    /// Its request is in flight until it is taken.
+    pub(super) fn of(self, request: InFlight) -> Self {
+        Self { _in_flight: Some(request), ..self }
+    }
+}
+
 impl From<Bytes> for AnswerBody {
     fn from(bytes: Bytes) -> Self {
-        Self::Whole((!bytes.is_empty()).then_some(bytes))
+        Self { content: Content::Whole((!bytes.is_empty()).then_some(bytes)), _in_flight: None }
     }
 }
 
@@ -44,20 +63,24 @@ impl Body for AnswerBody {
     type Error = StreamError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
-        match self.get_mut() {
-            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Streamed(chunks) => chunks.poll_recv(cx).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data))),
+        match &mut self.get_mut().content {
+            Content::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Content::Streamed(pieces) => pieces.poll_recv(cx).map(|piece| match piece {
+                Some(Ok(piece)) if piece.is_empty() => None,
+                Some(piece) => Some(piece.map(Frame::data)),
+                None => Some(Err(StreamError("it was not taken, or reading it has failed".into()))),
+            }),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Whole(None))
+        matches!(self.content, Content::Whole(None))
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Streamed(_) => SizeHint::default(),
+        match &self.content {
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Content::Streamed(_) => SizeHint::default(),
         }
     }
 }
@@ -157,20 +180,19 @@ mod tests {
         (Gate::new(Arc::clone(&metrics)).pod("a").unwrap(), metrics)
     }
 
-    /// A body of unknown length in these pieces, which ends if `sender` is dropped.
+    /// A body of unknown length in these pieces; an empty one ends it.
     fn body(pieces: &[&'static [u8]]) -> (mpsc::Sender<Result<Bytes, StreamError>>, Request<AnswerBody>) {
         let (sender, receiver) = mpsc::channel(10);
         for piece in pieces {
             sender.try_send(Ok(Bytes::from_static(piece))).unwrap();
         }
-        (sender, Request::new(AnswerBody::Streamed(receiver)))
+        (sender, Request::new(AnswerBody::streamed(receiver)))
     }
 
     #[tokio::test]
     async fn a_body_in_pieces_is_joined_and_counted_while_it_is_held() {
         let (place, metrics) = place();
-        let (sender, request) = body(&[b"one", b"", b" two", b" three"]);
-        drop(sender);
+        let (_sender, request) = body(&[b"one", b" two", b" three", b""]);
         let received = read(&place, request, 100).await.unwrap();
         assert_eq!(received.bytes, "one two three");
         assert_eq!(metrics.body_bytes.get(), 13);
@@ -200,5 +222,14 @@ mod tests {
         let (sender, request) = body(&[b"12345"]);
         sender.try_send(Err(StreamError("cut".into()))).unwrap();
         assert_eq!(read(&place, request, 100).await.unwrap_err().status(), 400);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_cut_off_does_not_look_whole() {
+        let (sender, request) = body(&[b"12345"]);
+        drop(sender);
+        let mut answer = request.into_body();
+        assert_eq!(answer.frame().await.unwrap().unwrap().into_data().unwrap(), "12345");
+        assert!(answer.frame().await.unwrap().is_err());
     }
 }

@@ -99,11 +99,15 @@ async fn stream(
         let _permit = permit;
         let mut piece = Ok(first);
         loop {
-            let failed = piece.is_err();
+            let last = piece.as_ref().map_or(true, Bytes::is_empty);
             // A client that takes nothing for so long, or is gone, gets no more.
             match tokio::time::timeout(STREAM_TIMEOUT, sender.send(piece)).await {
-                Ok(Ok(())) if !failed && !pieces.ended => {}
+                Ok(Ok(())) if !last => {}
                 _ => return,
+            }
+            if pieces.ended {
+                piece = Ok(Bytes::new());
+                continue;
             }
             match next_piece(pieces).await {
                 Ok((rest, next)) => {
@@ -114,7 +118,7 @@ async fn stream(
             }
         }
     });
-    Ok(AnswerBody::Streamed(receiver))
+    Ok(AnswerBody::streamed(receiver))
 }
 
 struct Pieces {

@@ -2,8 +2,8 @@
 //!
 //! Every connection is bounded in what it may hold and in how long it may be silent, and their number is bounded too:
 //! one more is closed at once. At the end no new connection is taken, and once the log has its end, readers get the last
-//! of it, each connection is told to go away, requests in flight are answered, and what is not done by the deadline is
-//! cut off.
+//! of it, each connection is told to go away, requests in flight are answered to the last byte, and what is not done by
+//! the deadline is cut off.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::Method;
+use http_body_util::BodyExt;
 use indelible_chain::checkpoint::Checkpoint;
 use indelible_chain::id::Time;
 use indelible_chain::leaf::Leaf;
@@ -10,7 +11,7 @@ use indelible_chain::note::Note;
 
 use super::read::frames;
 use super::write::{Writer, receipt};
-use crate::client::Client;
+use crate::client::{Client, until};
 use crate::collector::{Collector, now_seconds};
 
 #[tokio::test]
@@ -77,6 +78,28 @@ async fn requests_in_flight_are_answered_and_new_connections_refused() {
         let leaf = &stored[usize::try_from(receipt.index.get()).unwrap()].leaf;
         assert_eq!(leaf_hash(leaf), receipt.leaf_hash, "every receipted batch is there");
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_streamed_comes_to_its_end_although_the_collector_is_ending() {
+    let mut collector = Collector::start(&[]);
+    let mut writer = Writer::new(&collector, "a").await;
+    let mut noise = super::bounds::Noise(7);
+    for _ in 0..40 {
+        let line = noise.bytes(100_000);
+        assert_eq!(writer.send(&[&line, &line[1..]]).await.status, 200);
+    }
+    // More than the client's windows and all buffers take: the rest is only sent when it is asked for.
+    let mut answer = collector.client().await.open("/v1/frames").await;
+    let mut got = answer.body_mut().frame().await.unwrap().unwrap().into_data().unwrap().to_vec();
+    collector.signal("TERM");
+    let since = std::time::Instant::now();
+    until(|| async { Client::connect(collector.address, &collector.site.ca_pem).await.is_err() }, |gone| *gone).await;
+    // Longer than what is left of a collector that has answered everything.
+    until(|| async { since.elapsed().as_millis() }, |passed| *passed > 2000).await;
+    got.extend_from_slice(&answer.collect().await.unwrap().to_bytes());
+    assert_eq!(frames(&got).iter().filter(|frame| frame.body.len() > 1000).count(), 40);
+    assert_eq!(collector.wait().await.code(), Some(0));
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Either, Full};
-use hyper::body::{Body, Frame};
+use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject;
@@ -148,6 +148,14 @@ impl Client {
 
     pub async fn get(&self, path: &str) -> Answer {
         self.call(Method::GET, path, Bytes::new()).await
+    }
+
+    /// An answer of which only the head is taken yet.
+    pub async fn open(&self, path: &str) -> http::Response<Incoming> {
+        let mut sender = self.sender.clone();
+        sender.ready().await.unwrap();
+        let body = Either::Left(Full::new(Bytes::new()));
+        sender.send_request(self.head(Method::GET, path).body(body).unwrap()).await.unwrap()
     }
 
     pub async fn put(&self, path: &str, body: impl Into<Bytes>) -> Answer {
