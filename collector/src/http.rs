@@ -9,6 +9,7 @@ mod body;
 mod frames;
 mod gate;
 mod idle;
+mod peer;
 mod problem;
 mod read;
 mod server;
@@ -17,8 +18,9 @@ mod write;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, header};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
@@ -31,6 +33,7 @@ use crate::store::Store;
 use crate::token::Tokens;
 use body::AnswerBody;
 pub use gate::Gate;
+use peer::Peer;
 use problem::Problem;
 pub use server::{Drained, Server};
 
@@ -99,6 +102,10 @@ async fn route(app: &Arc<App>, request: Request<Incoming>) -> Answer {
     let path = request.uri().path().to_owned();
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let method = request.method().clone();
+    if method == Method::GET && !request.body().is_end_stream() {
+        // Nobody would read it, and it would fill the connection's window for as long as the answer takes.
+        return Err(Problem::malformed("a GET has no body"));
+    }
     match (&method, &*segments) {
         (&Method::PUT, ["v1", "sessions", id]) => write::session(app, id, request).await,
         (&Method::POST, ["v1", "heartbeats"]) => write::heartbeat(app, request).await,
@@ -137,6 +144,13 @@ fn allowed(segments: &[&str]) -> Option<&'static str> {
     }
 }
 
+/// Bytes for a reader: within the memory for answers until they are sent, and who does not take them is cut off.
+fn held<B>(app: &App, request: &Request<B>, bytes: impl Into<Bytes>) -> Result<Bytes, Problem> {
+    let (bytes, sent) = app.gate.answer(bytes.into())?;
+    Peer::of(request).must_take(sent);
+    Ok(bytes)
+}
+
 fn ok(kind: HeaderValue, body: impl Into<AnswerBody>) -> Response<AnswerBody> {
     let mut answer = Response::new(body.into());
     answer.headers_mut().insert(header::CONTENT_TYPE, kind);
@@ -144,6 +158,6 @@ fn ok(kind: HeaderValue, body: impl Into<AnswerBody>) -> Response<AnswerBody> {
     answer
 }
 
-fn json(value: &impl serde::Serialize) -> Response<AnswerBody> {
-    ok(JSON, serde_json::to_vec(value).expect("answers are maps with string keys"))
+fn json(value: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("answers are maps with string keys")
 }

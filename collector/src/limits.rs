@@ -163,6 +163,8 @@ pub const METRICS_TIMEOUT: Duration = Duration::from_mins(1);
 pub const MAX_CONNECTIONS: usize = 4096;
 /// How long a TLS handshake, or the head of a request for metrics, may take.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may last on which no good token was shown; then it is closed.
+pub const TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may be silent, although it is pinged.
 pub const CONNECTION_IDLE: Duration = Duration::from_secs(75);
 /// How often a silent peer is pinged.
@@ -170,9 +172,9 @@ pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
 /// How long a ping may be unanswered.
 pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Bytes that a peer may send on one stream before they are taken.
-pub const STREAM_WINDOW_BYTES: u32 = 4 << 20;
-/// Bytes that a peer may send on one connection before they are taken.
-pub const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+pub const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+/// Bytes that a peer may send on one connection before they are taken. Bodies are taken as they come, or refused.
+pub const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
 /// Bytes of an HTTP/2 frame.
 pub const H2_FRAME_BYTES: u32 = 256 << 10;
 /// Requests at a time on one connection; further ones wait.
@@ -222,6 +224,8 @@ pub const MAX_STATEMENT_BODY_BYTES: usize = 2 + 4 + indelible_chain::statement::
 
 /// Items of a list; a client goes on with `after`.
 pub const MAX_LISTED: usize = 1000;
+/// Bytes of answers to readers that are held until they are sent, for all, streams apart; beyond it 503.
+pub const MAX_ANSWER_BYTES_IN_FLIGHT: usize = 128 << 20;
 /// Answers that are streamed or put together from disk at a time; beyond it 503.
 pub const MAX_STREAMS_OUT: usize = 64;
 /// Readers that wait for new leaves; beyond it 503.
@@ -232,7 +236,7 @@ pub const MAX_WAIT: Duration = Duration::from_secs(30);
 pub const MAX_STREAM_BYTES: usize = 64 << 20;
 /// Bytes that are read at a time for an answer of frames.
 pub const STREAM_PIECE_BYTES: usize = 256 << 10;
-/// How long a client may leave a piece untaken.
+/// How long a client may leave a piece or a whole answer untaken; then its connection is closed.
 pub const STREAM_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long the seal may take when the collector ends.
 pub const SEAL_TIMEOUT: Duration = Duration::from_secs(20);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, Request, header};
 
 use super::gate::PodPlace;
+use super::peer::Peer;
 use super::{App, Problem};
 use crate::config::Readers;
 use crate::token::{PodToken, Use};
@@ -28,6 +29,7 @@ pub(super) async fn writer<B>(app: &App, request: &Request<B>, how: Use) -> Resu
         Use::Introduce | Use::Other => app.store.writable()?,
     }
     let pod = app.tokens.pod(bearer(request.headers())?, how, app.clock.now())?;
+    Peer::of(request).admit();
     let place = app.gate.pod(&pod.pod_uid)?;
     if let Some(list) = &app.namespaces {
         let list = Arc::clone(&list.borrow());
@@ -41,13 +43,16 @@ pub(super) async fn writer<B>(app: &App, request: &Request<B>, how: Use) -> Resu
 /// Whether the caller may read records, and what names pods and nodes.
 pub(super) fn reader<B>(app: &App, request: &Request<B>) -> Result<(), Problem> {
     if app.readers == Readers::None {
+        Peer::of(request).admit();
         return Ok(());
     }
     let Some(token) = request.headers().get(READER_TOKEN) else {
         let detail = "a reader's token is needed in the header Indelible-Token, with the reader audience";
         return Err(Problem::unauthorized("no-token", detail));
     };
-    Ok(app.tokens.reader(text(token)?, app.clock.now())?)
+    app.tokens.reader(text(token)?, app.clock.now())?;
+    Peer::of(request).admit();
+    Ok(())
 }
 
 /// Whether the caller may see what names nobody: any valid token of either kind will do.
@@ -56,6 +61,7 @@ pub(super) fn anyone<B>(app: &App, request: &Request<B>) -> Result<(), Problem> 
         return reader(app, request);
     }
     app.tokens.pod(bearer(request.headers())?, Use::Other, app.clock.now())?;
+    Peer::of(request).admit();
     Ok(())
 }
 

@@ -18,8 +18,9 @@ use indelible_chain::stored::{Codec, Stored};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::body::{AnswerBody, StreamError};
+use super::peer::Peer;
 use super::read::{Query, blocking};
-use super::{Answer, App, INDELIBLE, Problem, access, ok};
+use super::{Answer, App, INDELIBLE, Problem, access, held, ok};
 use crate::clock::Clock;
 use crate::limits::{MAX_STREAM_BYTES, MAX_WAIT, STREAM_PIECE_BYTES, STREAM_TIMEOUT};
 use crate::store::{FrameReader, ReadError};
@@ -40,7 +41,7 @@ pub(super) async fn frames<B>(app: &Arc<App>, request: &Request<B>) -> Answer {
     }
     let permit = app.gate.stream()?;
     let reader = app.store.frames(LeafIndex::new(from), LeafIndex::new(to));
-    Ok(ok(INDELIBLE, stream(reader, Arc::clone(&app.clock), permit, MAX_STREAM_BYTES).await?))
+    Ok(ok(INDELIBLE, stream(app, request, reader, permit, MAX_STREAM_BYTES).await?))
 }
 
 /// `GET /v1/chains/{chain_id}/batches?from=&to=`: those with a record in `[from, to)`.
@@ -58,7 +59,7 @@ pub(super) async fn batches<B>(app: &Arc<App>, id: &str, request: &Request<B>) -
     });
     match reader.await?? {
         // All of it: nobody could tell from which position to go on where a chain has holes.
-        Some(reader) => Ok(ok(INDELIBLE, stream(reader, Arc::clone(&app.clock), permit, usize::MAX).await?)),
+        Some(reader) => Ok(ok(INDELIBLE, stream(app, request, reader, permit, usize::MAX).await?)),
         None => Err(Problem::not_found(format!("chain {id} is not in this log"))),
     }
 }
@@ -81,29 +82,32 @@ async fn wait_for_leaf(app: &App, index: u64, wait: Duration) -> Result<(), Prob
 
 /// Streams what a reader gives. The first piece is read before there is an answer, so that what cannot be read at all
 /// is an error and not an answer that breaks off.
-async fn stream(
+async fn stream<B>(
+    app: &App,
+    request: &Request<B>,
     reader: FrameReader,
-    clock: Arc<dyn Clock>,
     permit: OwnedSemaphorePermit,
     limit: usize,
 ) -> Result<AnswerBody, Problem> {
-    let mut pieces = Pieces { reader, clock, left: limit, ended: false };
+    let mut pieces = Pieces { reader, clock: Arc::clone(&app.clock), left: limit, ended: false };
     let first;
     (pieces, first) = next_piece(pieces).await?;
     let first = first?;
     if pieces.ended {
-        return Ok(first.into());
+        return Ok(held(app, request, first)?.into());
     }
     let (sender, receiver) = mpsc::channel(1);
+    let peer = Peer::of(request);
     tokio::spawn(async move {
         let _permit = permit;
         let mut piece = Ok(first);
         loop {
             let last = piece.as_ref().map_or(true, Bytes::is_empty);
-            // A client that takes nothing for so long, or is gone, gets no more.
             match tokio::time::timeout(STREAM_TIMEOUT, sender.send(piece)).await {
                 Ok(Ok(())) if !last => {}
-                _ => return,
+                // It is sent, or who asked is gone.
+                Ok(_) => return,
+                Err(_) => return peer.give_up(),
             }
             if pieces.ended {
                 piece = Ok(Bytes::new());

@@ -1,5 +1,5 @@
-//! What may be in flight: bytes of bodies, of one pod and of all; requests of one pod; answers that are streamed;
-//! readers that wait.
+//! What may be in flight: bytes of bodies, of one pod and of all; requests of one pod; bytes of answers; answers that
+//! are streamed; readers that wait.
 //!
 //! Each is refused before memory grows, with 429 where one pod is the cause and 503 where all are. What is taken is
 //! given back when the guard is dropped, however the request ended.
@@ -7,12 +7,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use http::StatusCode;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::problem::Problem;
 use crate::limits::{
-    MAX_BODY_BYTES_IN_FLIGHT, MAX_POD_BODY_BYTES, MAX_POD_REQUESTS, MAX_STREAMS_OUT, MAX_WAITING_READERS,
+    MAX_ANSWER_BYTES_IN_FLIGHT, MAX_BODY_BYTES_IN_FLIGHT, MAX_POD_BODY_BYTES, MAX_POD_REQUESTS, MAX_STREAMS_OUT,
+    MAX_WAITING_READERS,
 };
 use crate::metrics::Metrics;
 
@@ -20,6 +22,7 @@ use crate::metrics::Metrics;
 #[derive(Debug)]
 pub struct Gate {
     body_bytes: Arc<Semaphore>,
+    answer_bytes: Arc<Semaphore>,
     streams: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     requests: watch::Sender<usize>,
@@ -56,6 +59,19 @@ struct Part {
     held: Option<OwnedSemaphorePermit>,
 }
 
+/// An answer that is not sent yet.
+struct Held {
+    bytes: Bytes,
+    _share: Part,
+    _sent: oneshot::Sender<()>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// A place among one pod's requests.
 #[derive(Debug)]
 pub(super) struct PodPlace {
@@ -71,6 +87,7 @@ impl Gate {
     pub fn new(metrics: Arc<Metrics>) -> Self {
         Self {
             body_bytes: Arc::new(Semaphore::new(MAX_BODY_BYTES_IN_FLIGHT)),
+            answer_bytes: Arc::new(Semaphore::new(MAX_ANSWER_BYTES_IN_FLIGHT)),
             streams: Arc::new(Semaphore::new(MAX_STREAMS_OUT)),
             waiting: Arc::new(Semaphore::new(MAX_WAITING_READERS)),
             requests: watch::channel(0).0,
@@ -106,6 +123,17 @@ impl Gate {
             all_bytes: Arc::clone(&self.body_bytes),
             metrics: Arc::clone(&self.metrics),
         })
+    }
+
+    /// An answer that takes its share of the memory for answers until its last byte is sent, and what ends then.
+    pub(super) fn answer(&self, bytes: Bytes) -> Result<(Bytes, oneshot::Receiver<()>), Problem> {
+        let (sender, sent) = oneshot::channel();
+        let mut share = Part { of: Arc::clone(&self.answer_bytes), held: None };
+        if !share.grow(bytes.len()) {
+            let detail = format!("{MAX_ANSWER_BYTES_IN_FLIGHT} bytes of answers wait to be sent, which is the limit");
+            return Err(Problem::overloaded(StatusCode::SERVICE_UNAVAILABLE, detail));
+        }
+        Ok((Bytes::from_owner(Held { bytes, _share: share, _sent: sender }), sent))
     }
 
     pub(super) fn stream(&self) -> Result<OwnedSemaphorePermit, Problem> {
@@ -210,6 +238,22 @@ mod tests {
         assert!(gate.pod("a").is_ok());
         drop(places);
         assert!(gate.pods.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn answers_over_the_memory_for_all_are_refused_until_some_are_sent() {
+        let gate = gate();
+        let half = Bytes::from(vec![7; MAX_ANSWER_BYTES_IN_FLIGHT / 2]);
+        let (mut one, mut sent) = gate.answer(half.clone()).unwrap();
+        let _other = gate.answer(half.clone()).unwrap();
+        assert_eq!(gate.answer(Bytes::from_static(b"x")).unwrap_err().status(), 503);
+        let rest = one.split_off(1);
+        drop(one);
+        assert!(sent.try_recv() == Err(oneshot::error::TryRecvError::Empty), "a part of it is not sent yet");
+        assert_eq!(gate.answer(Bytes::from_static(b"x")).unwrap_err().status(), 503);
+        drop(rest);
+        assert!(sent.try_recv() == Err(oneshot::error::TryRecvError::Closed));
+        assert!(gate.answer(half).is_ok());
     }
 
     #[test]

@@ -4,12 +4,11 @@ use std::ops::ControlFlow;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::Request;
 use indelible_chain::id::{ChainId, SessionId, Time};
 use serde::Serialize;
 
-use super::body::AnswerBody;
-use super::{Answer, App, JSON, Problem, TEXT, access, json, ok};
+use super::{Answer, App, JSON, Problem, TEXT, access, held, json, ok};
 use crate::config::SOFTWARE;
 use crate::limits::{MAX_LISTED, MAX_QUERY_BYTES};
 use crate::store::KnownChain;
@@ -93,13 +92,14 @@ struct Log<'a> {
 pub(super) fn log<B>(app: &App, request: &Request<B>) -> Answer {
     access::anyone(app, request)?;
     let identity = app.store.identity();
-    Ok(json(&Log {
+    let log = Log {
         origin: identity.origin(),
         vkey: identity.vkey(),
         log_id: identity.log_id().to_string(),
         size: app.store.checkpoint().size,
         software: SOFTWARE,
-    }))
+    };
+    Ok(ok(JSON, json(&log)))
 }
 
 /// `GET /v1/checkpoints?after=&limit=`: sizes that are kept, ascending.
@@ -107,7 +107,7 @@ pub(super) fn checkpoints<B>(app: &App, request: &Request<B>) -> Answer {
     access::anyone(app, request)?;
     let query = Query::of(request, &["after", "limit"])?;
     let after = query.parsed("after", "a number of leaves")?.unwrap_or(0);
-    Ok(json(&app.store.kept_checkpoints(after, query.limit()?)))
+    Ok(ok(JSON, json(&app.store.kept_checkpoints(after, query.limit()?))))
 }
 
 /// `GET /v1/checkpoints/{size}`: a kept note with the cosignatures it has.
@@ -179,7 +179,7 @@ pub(super) async fn chains<B>(app: &Arc<App>, request: &Request<B>) -> Answer {
         });
         visited.map(|()| list)
     });
-    Ok(json(&list.await??))
+    Ok(ok(JSON, held(app, request, json(&list.await??))?))
 }
 
 #[derive(Serialize)]
@@ -209,12 +209,14 @@ pub(super) async fn coverage<B>(app: &Arc<App>, request: &Request<B>) -> Answer 
     let query = Query::of(request, &["since", "limit", "after"])?;
     let since = query.time("since")?.unwrap_or(Time::from_nanos(i64::MIN));
     let after: Option<SessionId> = query.parsed("after", "a session's id")?;
-    let covered = app.desk.coverage(since, after, query.limit()?).await?;
-    Ok(answer_coverage(covered))
+    let limit = query.limit()?;
+    let _stream = app.gate.stream()?;
+    let covered = app.desk.coverage(since, after, limit).await?;
+    Ok(ok(JSON, held(app, request, json(&list_covered(covered)))?))
 }
 
-fn answer_coverage(covered: Vec<crate::heartbeats::Covered>) -> Response<AnswerBody> {
-    let list: Vec<Covered> = covered
+fn list_covered(covered: Vec<crate::heartbeats::Covered>) -> Vec<Covered> {
+    covered
         .into_iter()
         .filter_map(|covered| {
             let session = &covered.session.session;
@@ -234,8 +236,7 @@ fn answer_coverage(covered: Vec<crate::heartbeats::Covered>) -> Response<AnswerB
                 last_heartbeat: covered.last_heartbeat.nanos(),
             })
         })
-        .collect();
-    json(&list)
+        .collect()
 }
 
 /// Work that may wait for the disk, away from the threads that answer.

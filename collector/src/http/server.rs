@@ -1,14 +1,16 @@
 //! The server: sockets, TLS, HTTP/2 connections, and their end.
 //!
-//! Every connection is bounded in what it may hold and in how long it may be silent, and their number is bounded too:
-//! one more is closed at once. At the end no new connection is taken, and once the log has its end, readers get the last
-//! of it, each connection is told to go away, requests in flight are answered to the last byte, and what is not done by
-//! the deadline is cut off.
+//! Every connection is bounded in what it may hold and in how long it may be silent or without a good token, and their
+//! number is bounded too: one more is closed at once. At the end no new connection is taken, and once the log has its end,
+//! readers get the last of it, each connection is told to go away, requests in flight are answered to the last byte, and
+//! what is not done by the deadline is cut off.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -18,6 +20,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
 use super::idle::IdleTimeout;
+use super::peer::Peer;
 use super::{App, answer};
 use crate::limits::{
     ACCEPT_PAUSE, CONNECTION_IDLE, CONNECTION_WINDOW_BYTES, DRAIN_TIMEOUT, H2_FRAME_BYTES, HANDSHAKE_TIMEOUT,
@@ -140,8 +143,10 @@ async fn connection(app: &Arc<App>, acceptor: &TlsAcceptor, stream: TcpStream, w
             return;
         }
     };
-    let service = service_fn(|request| {
+    let peer = Peer::default();
+    let service = service_fn(|mut request: Request<Incoming>| {
         let app = Arc::clone(app);
+        request.extensions_mut().insert(peer.clone());
         async move { Ok::<_, Infallible>(answer(app, request).await) }
     });
     let connection = http2::Builder::new(TokioExecutor::new())
@@ -155,7 +160,13 @@ async fn connection(app: &Arc<App>, acceptor: &TlsAcceptor, stream: TcpStream, w
         .keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(%error, "a connection has ended");
+    tokio::select! {
+        ended = watcher.watch(connection) => if let Err(error) = ended {
+            tracing::debug!(%error, "a connection has ended");
+        },
+        why = peer.cut_off() => {
+            app.metrics.refused_connections.inc();
+            tracing::debug!(why, "a connection was cut off");
+        }
     }
 }

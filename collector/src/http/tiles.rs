@@ -6,12 +6,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Request, header};
 use indelible_chain::tile::{BundleId, TileId};
 
-use super::body::AnswerBody;
 use super::read::blocking;
-use super::{Answer, App, OCTETS, Problem, TEXT, access, ok};
+use super::{Answer, App, OCTETS, Problem, TEXT, access, held, ok};
 
 /// Not `public`: what needs a token does not go into a shared cache.
 const FOR_EVER: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
@@ -30,7 +29,7 @@ pub(super) async fn tile<B>(app: &Arc<App>, log: &str, request: &Request<B>) -> 
     let id = TileId::parse_path(under_log(request)).map_err(|error| Problem::not_found(error.to_string()))?;
     let store = Arc::clone(&app.store);
     let bytes = blocking(move || store.tile(id)).await??;
-    served(bytes, id.is_full(), || id.path())
+    served(app, request, bytes, id.is_full(), || id.path())
 }
 
 /// `GET …/tile/entries/<N>[.p/<W>]`: names pods and nodes.
@@ -38,17 +37,18 @@ pub(super) async fn entries<B>(app: &Arc<App>, log: &str, request: &Request<B>) 
     access::reader(app, request)?;
     own_log(app, log)?;
     let id = BundleId::parse_path(under_log(request)).map_err(|error| Problem::not_found(error.to_string()))?;
+    let _stream = app.gate.stream()?;
     let store = Arc::clone(&app.store);
     let bytes = blocking(move || store.entries(id)).await??;
-    served(bytes, id.is_full(), || id.path())
+    served(app, request, bytes, id.is_full(), || id.path())
 }
 
-fn served(bytes: Option<Bytes>, full: bool, path: impl Fn() -> String) -> Answer {
+fn served<B>(app: &App, request: &Request<B>, bytes: Option<Bytes>, full: bool, path: impl Fn() -> String) -> Answer {
     let Some(bytes) = bytes else {
         let detail = format!("{} is not in the published tree; for a partial tile ask for the full one", path());
         return Err(Problem::not_found(detail));
     };
-    let mut answer: Response<AnswerBody> = ok(OCTETS, bytes);
+    let mut answer = ok(OCTETS, held(app, request, bytes)?);
     if full {
         answer.headers_mut().insert(header::CACHE_CONTROL, FOR_EVER);
     }

@@ -250,3 +250,28 @@ async fn bodies_over_the_memory_for_all_are_503_until_some_are_gone() {
     let answer = until(|| other.client.post("/v1/batches", body.clone()), |answer| answer.status != 503).await;
     assert_eq!(answer.status, 200);
 }
+
+#[tokio::test]
+async fn a_connection_that_shows_no_good_token_is_closed_and_one_that_has_shown_one_stays() {
+    let collector = Collector::start(&["--readers", "jwks"]);
+    let mut writer = Writer::new(&collector, "a").await;
+    let bad = collector.client().await.with_token("x");
+    assert_eq!(bad.get("/v1/log").await.status, 401);
+    let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+    let tls = tls(&collector.site.ca_pem, &[&rustls::version::TLS13], &[b"h2"]);
+    let mut silent = tls.connect(name, TcpStream::connect(collector.address).await.unwrap()).await.unwrap();
+    let closed = async { while silent.read_u8().await.is_ok() {} };
+    tokio::time::timeout(std::time::Duration::from_secs(30), closed).await.expect("it is closed");
+    let ask = || bad.try_call(Method::GET, "/v1/log", Bytes::new());
+    assert!(until(ask, Result::is_err).await.is_err(), "one whose token is bad is closed as well");
+    assert_eq!(writer.send(&[b"x"]).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_get_with_a_body_is_refused_at_once() {
+    let collector = Collector::start(&[]);
+    let client = collector.client().await;
+    let refused = client.call(Method::GET, "/v1/frames?from=1000&wait=30s", Bytes::from_static(b"x"));
+    let refused = tokio::time::timeout(std::time::Duration::from_secs(10), refused).await.unwrap();
+    assert_eq!((refused.status.as_u16(), refused.problem()), (400, "malformed".into()));
+}
