@@ -18,5 +18,6 @@ mod server {
     mod end;
     mod read;
     mod start;
+    mod states;
     mod write;
 }

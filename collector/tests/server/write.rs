@@ -198,6 +198,23 @@ async fn a_batch_that_contradicts_is_stored_too_and_names_the_other() {
 }
 
 #[tokio::test]
+async fn after_sixteen_conflicts_of_a_chain_a_further_one_is_409_and_the_chain_goes_on() {
+    let collector = Collector::start(&[]);
+    let mut writer = Writer::new(&collector, "a").await;
+    assert_eq!(writer.send(&[b"first"]).await.status, 200);
+    for i in 0..=16_u8 {
+        let (sealed, body) = Chain::of(&writer.pod, "app").batch(&writer.sidecar, &[&[i]]);
+        let answer = writer.client.post("/v1/batches", upload(&sealed, &body)).await;
+        if i < 16 {
+            assert_eq!((answer.status.as_u16(), answer.header("indelible-conflict").is_some()), (200, true), "{i}");
+        } else {
+            assert_eq!((answer.status.as_u16(), answer.problem()), (409, "conflicts".into()));
+        }
+    }
+    assert_eq!(writer.send(&[b"second"]).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_heartbeat_is_answered_204_and_shows_in_coverage() {
     let collector = Collector::start(&[]);
     let mut writer = Writer::new(&collector, "a").await;
@@ -271,6 +288,21 @@ async fn a_pod_introduces_a_bounded_number_of_sessions() {
     let after: u64 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((3000..=3600).contains(&after), "{after}");
     assert_eq!(put_session(&client, &Sidecar::new(&pod, 1)).await.status, 200, "what is known costs nothing");
+}
+
+#[tokio::test]
+async fn a_pod_introduces_a_bounded_number_of_chains() {
+    let collector = Collector::start(&[]);
+    let writer = Writer::new(&collector, "a").await;
+    for i in 1..256 {
+        let chain = Chain::of(&writer.pod, &i.to_string());
+        assert_eq!(put_chain(&writer.client, &writer.sidecar, &chain).await.status, 201, "{i}");
+    }
+    let refused = put_chain(&writer.client, &writer.sidecar, &Chain::of(&writer.pod, "one more")).await;
+    assert_eq!((refused.status.as_u16(), refused.problem()), (429, "pod-limit".into()));
+    let after: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((86_000..=86_400).contains(&after), "{after}");
+    assert_eq!(Writer::new(&collector, "b").await.send(&[b"x"]).await.status, 200, "other pods are served");
 }
 
 #[tokio::test]
