@@ -35,7 +35,7 @@ use body::AnswerBody;
 pub use gate::Gate;
 use peer::Peer;
 use problem::Problem;
-pub use server::{Drained, Server};
+pub use server::{Drained, Server, quiet};
 
 /// Everything that a request may need.
 pub struct App {

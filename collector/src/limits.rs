@@ -185,6 +185,10 @@ pub const MAX_HEADER_BYTES: u32 = 24 << 10;
 pub const MAX_SEND_BUFFER_BYTES: usize = 256 << 10;
 /// Pause after a connection could not be accepted.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long pods may go on writing when the collector ends, before the log is sealed.
+pub const LAST_WRITES: Duration = Duration::from_secs(2);
+/// For how long no pod must have written to end that earlier.
+pub const NO_MORE_WRITES: Duration = Duration::from_millis(50);
 /// How long requests in flight may take when the collector ends.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long the last answers may take to reach their peers then.

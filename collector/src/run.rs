@@ -14,9 +14,11 @@ use tokio::sync::watch;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, SOFTWARE};
 use crate::desk::Desk;
-use crate::http::{App, Drained, Gate, Server};
+use crate::http::{App, Drained, Gate, Server, quiet};
 use crate::ingest::NamespaceList;
-use crate::limits::{MAX_JWKS_BYTES, MAX_NAMESPACES_BYTES, MAX_PEM_BYTES, MAX_POOL_BYTES, SEAL_TIMEOUT};
+use crate::limits::{
+    LAST_WRITES, MAX_JWKS_BYTES, MAX_NAMESPACES_BYTES, MAX_PEM_BYTES, MAX_POOL_BYTES, NO_MORE_WRITES, SEAL_TIMEOUT,
+};
 use crate::metrics::{self, Health, Metrics};
 use crate::reload::{self, Certificate, Pool, ReloadError, Reloader};
 use crate::store::{OnSync, OpenError, Options, SealReason, Store};
@@ -88,6 +90,7 @@ async fn live(config: Config) -> Result<(), StartError> {
         closing,
         metrics,
     });
+    let writes = app.gate.writes();
     let serving = tokio::spawn(server.serve(app, reload::server_config(certificate)));
     announce(address);
     tracing::info!(origin = store.identity().origin(), %address, metrics = %page_address, "serving");
@@ -102,7 +105,7 @@ async fn live(config: Config) -> Result<(), StartError> {
             tracing::warn!("told to end a second time: ending at once, the log is not sealed");
             std::process::exit(1);
         }
-        () = end(drain, close, serving, &store, &desk) => Ok(()),
+        () = end(drain, close, serving, writes, &store, &desk) => Ok(()),
     }
 }
 
@@ -117,11 +120,14 @@ async fn end(
     drain: watch::Sender<bool>,
     close: watch::Sender<bool>,
     serving: tokio::task::JoinHandle<Drained>,
+    writes: watch::Receiver<usize>,
     store: &Store,
     desk: &Desk,
 ) {
     tracing::info!("ending: no new connections, requests in flight are answered");
     drain.send_replace(true);
+    // What is on its way gets its receipt. What still comes after that goes to another collector, as after a kill.
+    let _ = tokio::time::timeout(LAST_WRITES, quiet(writes, NO_MORE_WRITES)).await;
     match seal(store, desk).await {
         Ok(()) => tracing::info!(size = store.checkpoint().size, "sealed"),
         Err(error) => {

@@ -26,6 +26,7 @@ pub struct Gate {
     streams: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     requests: watch::Sender<usize>,
+    writes: watch::Sender<usize>,
     pods: Arc<Mutex<Pods>>,
     metrics: Arc<Metrics>,
 }
@@ -40,7 +41,7 @@ struct PodUse {
     body_bytes: Arc<Semaphore>,
 }
 
-/// A request that is not answered yet.
+/// One more of the requests that are not answered yet.
 #[derive(Debug)]
 pub(super) struct InFlight(watch::Sender<usize>);
 
@@ -75,6 +76,7 @@ impl AsRef<[u8]> for Held {
 /// A place among one pod's requests.
 #[derive(Debug)]
 pub(super) struct PodPlace {
+    _write: InFlight,
     pods: Arc<Mutex<Pods>>,
     pod_uid: Arc<str>,
     pod_bytes: Arc<Semaphore>,
@@ -91,6 +93,7 @@ impl Gate {
             streams: Arc::new(Semaphore::new(MAX_STREAMS_OUT)),
             waiting: Arc::new(Semaphore::new(MAX_WAITING_READERS)),
             requests: watch::channel(0).0,
+            writes: watch::channel(0).0,
             pods: Arc::default(),
             metrics,
         }
@@ -98,13 +101,17 @@ impl Gate {
 
     /// Counts a request until what is returned is dropped.
     pub(super) fn request(&self) -> InFlight {
-        self.requests.send_modify(|count| *count += 1);
-        InFlight(self.requests.clone())
+        InFlight::one(&self.requests)
     }
 
     /// How many requests are not answered yet.
     pub(super) fn requests(&self) -> watch::Receiver<usize> {
         self.requests.subscribe()
+    }
+
+    /// How many requests of pods are not answered yet.
+    pub fn writes(&self) -> watch::Receiver<usize> {
+        self.writes.subscribe()
     }
 
     pub(super) fn pod(&self, pod_uid: &str) -> Result<PodPlace, Problem> {
@@ -117,6 +124,7 @@ impl Gate {
         }
         pod.requests += 1;
         Ok(PodPlace {
+            _write: InFlight::one(&self.writes),
             pods: Arc::clone(&self.pods),
             pod_uid,
             pod_bytes: Arc::clone(&pod.body_bytes),
@@ -192,6 +200,13 @@ impl Part {
             (held, more) => *held = more,
         }
         true
+    }
+}
+
+impl InFlight {
+    fn one(of: &watch::Sender<usize>) -> Self {
+        of.send_modify(|count| *count += 1);
+        Self(of.clone())
     }
 }
 

@@ -8,6 +8,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Request;
 use hyper::body::Incoming;
@@ -105,11 +106,11 @@ impl Server {
         let ended = async {
             // Who has waited for the last leaves asks for their checkpoint next.
             if graceful.count() > 0 {
-                quiet(app.gate.requests()).await;
+                quiet(app.gate.requests(), LAST_ANSWERS).await;
             }
             tokio::select! {
                 () = graceful.shutdown() => {}
-                () = quiet(app.gate.requests()) => {}
+                () = quiet(app.gate.requests(), LAST_ANSWERS) => {}
             }
         };
         let whole = tokio::time::timeout(DRAIN_TIMEOUT, ended).await.is_ok();
@@ -120,10 +121,10 @@ impl Server {
 
 /// Ends when no request has been in flight for a moment, in which the last answers reach their peers: a peer that does
 /// not even close its connection is not waited for.
-async fn quiet(mut requests: watch::Receiver<usize>) {
+pub async fn quiet(mut requests: watch::Receiver<usize>, moment: Duration) {
     loop {
         let _ = requests.wait_for(|count| *count == 0).await;
-        if tokio::time::timeout(LAST_ANSWERS, requests.wait_for(|count| *count > 0)).await.is_err() {
+        if tokio::time::timeout(moment, requests.wait_for(|count| *count > 0)).await.is_err() {
             return;
         }
     }
