@@ -4,14 +4,12 @@
 //! names, and what the log knows. Nothing here appends, signs or keeps time. What comes out has been checked to the
 //! last link: the store never "fixes up" a batch, and a pod writes only into its own chains.
 //!
-//! This is where a pod gets its 403: `of_pod` (the token is of another pod), `of_cluster`, `owned` (the chain is of
-//! another pod), and [`OptIn`] (the namespace is not opted in). The store's writer asks the question of `owned` once
-//! more, by the same [`Session::owns`], as the last to see an item before it is in the log (`store/index/decide`,
-//! `AppendError::Foreign`); what was judged here never fails there.
+//! What a pod may not write at all (403) is decided in [`rights`].
 
 mod namespaces;
 mod quota;
 mod refusal;
+mod rights;
 
 use std::sync::Arc;
 
@@ -32,6 +30,7 @@ use crate::token::PodToken;
 pub use namespaces::{ListError, NamespaceList, OptIn};
 pub use quota::{Introduced, Quota};
 pub use refusal::Refusal;
+use rights::{of_cluster, of_pod, owned};
 
 /// What has been introduced to this log. The store is one; tests have one in memory.
 pub trait Index {
@@ -132,33 +131,6 @@ fn introduced(id: SessionId, pod: &PodToken, index: &impl Index) -> Result<Arc<K
     let known = index.session(id)?.ok_or(Refusal::SessionUnknown(id))?;
     of_pod(&known.session, pod)?;
     Ok(known)
-}
-
-/// The token's pod is the session's, in everything that the token says of it.
-fn of_pod(session: &Session, pod: &PodToken) -> Result<(), Refusal> {
-    for (field, attested, claimed) in [
-        ("namespace", &pod.namespace, &session.namespace),
-        ("pod name", &pod.pod_name, &session.pod_name),
-        ("pod UID", &pod.pod_uid, &session.pod_uid),
-        ("node", &pod.node_name, &session.node_name),
-        ("service account", &pod.service_account, &session.service_account),
-    ] {
-        if attested != claimed {
-            return Err(Refusal::OtherPod { field, token: attested.clone(), session: claimed.clone() });
-        }
-    }
-    Ok(())
-}
-
-fn of_cluster(session: &Session, cluster_uid: &str) -> Result<(), Refusal> {
-    if session.cluster_uid == cluster_uid {
-        return Ok(());
-    }
-    Err(Refusal::OtherCluster { session: session.cluster_uid.clone(), served: cluster_uid.to_owned() })
-}
-
-fn owned(session: &Session, chain: ChainId, genesis: &Genesis) -> Result<(), Refusal> {
-    if session.owns(genesis) { Ok(()) } else { Err(Refusal::OtherChain(chain)) }
 }
 
 fn same_id<T: PartialEq + std::fmt::Display>(what: &'static str, path: &T, body: &T) -> Result<(), Refusal> {
