@@ -70,14 +70,14 @@ enum Known {
 struct Free {
     at: Seq,
     link: Digest,
-    /// Whether a batch begins there, and nothing ends.
+    /// Whether a batch with a body begins there, and nothing ends: where it ends tells as much.
     begins: bool,
 }
 
 /// Which positions are compared with the batch that reaches farthest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Compared {
-    /// Those where something ends: enough to see that all is one history.
+    /// Those where something ends, or a batch without a body begins: enough to see that all is one history.
     Ends,
     /// All: what is needed to find the lowest.
     All,
@@ -112,7 +112,7 @@ impl<'a> Comparison<'a> {
         }
         let edges = joined.edges.iter().flat_map(|edge| {
             let Edge { first, next, prev, last, .. } = *edge;
-            [Free { at: first, link: prev, begins: true }, Free { at: next, link: last, begins: false }]
+            [Free { at: first, link: prev, begins: holds(case, edge) }, Free { at: next, link: last, begins: false }]
         });
         let stated = heads.iter().flat_map(|(at, heads)| heads.iter().map(|(_, link)| (*at, *link)));
         let mut free: Vec<Free> = edges.chain(stated.map(|(at, link)| Free { at, link, begins: false })).collect();
@@ -148,8 +148,8 @@ impl<'a> Comparison<'a> {
     }
 
     /// The lowest of the compared positions at which what is stated differs, or the batch that reaches farthest says
-    /// otherwise. If there is none, every two batches that touch agree: each agrees with one that ends later, and so on
-    /// to the last.
+    /// otherwise. If there is none, every two batches that touch agree: each with a body agrees where the one that ends
+    /// first ends, and so on to the last; one without a body says no more than where it begins and ends.
     fn lowest_mismatch(&mut self, compared: Compared) -> Option<Seq> {
         let free = std::mem::take(&mut self.free);
         let mut lowest = None;

@@ -286,6 +286,25 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_without_a_body_that_begins_in_another_history_is_a_fork_though_it_ends_beyond_all() {
+        for codec in [Codec::Withheld, Codec::Pruned] {
+            let mut shop = World::shop_before_signing();
+            let start = proxy(&mut shop);
+            let (mut one, mut other) = (start.clone(), start);
+            shop.world.logs[0].batches(&[one.lines(&shop.sidecar, 10, at(35))], at(36));
+            // Its first four records are stored nowhere.
+            other.lines_saying("other", &shop.sidecar, 4, at(35));
+            let index = shop.world.logs[0].batch(&other.lines_saying("other", &shop.sidecar, 11, at(35)), at(36));
+            let entry = &mut shop.world.logs[0].entries[usize::try_from(index.get()).unwrap()];
+            (entry.codec, entry.body) = (codec, Vec::new());
+            shop.world.sign_all();
+            let report = shop.world.judge();
+            let fork = report.findings.iter().find(|finding| finding.class == Class::Fork).unwrap();
+            assert_eq!((fork.level, fork.first_seq), (TAMPERED.1, Some(seq(3))), "{}", fork.text);
+        }
+    }
+
+    #[test]
     fn batches_without_bodies_that_overlap_are_not_taken_for_equal() {
         let mut shop = World::shop_before_signing();
         let mut one = proxy(&mut shop);
