@@ -132,7 +132,8 @@ impl Blame {
     /// "A valid kept receipt of log X, and X has another leaf at that index, or X's largest signed checkpoint fetched
     /// does not cover it though a leaf under it is dated over 60 s later."
     ///
-    /// The last leaf tells, not the youngest: a clock that was set back dates earlier leaves later than what follows.
+    /// The youngest leaf tells, wherever it is: an honest collector never dates a leaf before an earlier one, whatever its
+    /// clock does, so a log whose times fall has no excuse in that.
     ///
     /// In a view whose leaves are not what it signed, an index means nothing: there a receipt whose leaf is shown
     /// nowhere names the leaf that is lost.
@@ -155,7 +156,7 @@ impl Blame {
                     continue;
                 }
                 let later = |newest: Time| newest.since(receipt.received_at) > RECEIPT_LAG;
-                if is_covered || facts.last_received.is_some_and(later) {
+                if is_covered || facts.latest_received.is_some_and(later) {
                     self.convicted.push((number, view));
                     let range = (receipt.first_seq.get(), receipt.next_seq.get());
                     self.excused.entry(receipt.chain).or_default().push(range);

@@ -135,8 +135,6 @@ pub(super) struct View {
     /// The newest time of a leaf that is not in the future.
     pub(super) newest: Option<Time>,
     pub(super) latest_received: Option<Time>,
-    /// The time of the last leaf that states one that is not in the future.
-    pub(super) last_received: Option<Time>,
     pub(super) clock: ClockFacts,
     pub(super) sessions_at: HashMap<SessionNo, LeafIndex>,
     pub(super) chains_at: HashMap<ChainNo, LeafIndex>,
@@ -436,7 +434,6 @@ impl View {
             continues: Vec::new(),
             newest: None,
             latest_received: None,
-            last_received: None,
             clock: ClockFacts::default(),
             sessions_at: HashMap::new(),
             chains_at: HashMap::new(),

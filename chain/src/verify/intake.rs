@@ -116,7 +116,6 @@ impl Judge {
             }
         }
         view.latest_received = Some(latest.max(time));
-        view.last_received = Some(time);
     }
 
     fn take_session(
