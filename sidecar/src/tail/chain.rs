@@ -114,7 +114,8 @@ impl Chain {
         self.thin_out();
     }
 
-    /// Keeps what the cursors that wait take in memory bounded: every second one goes, the newest stays.
+    /// Keeps what the cursors that wait take in memory bounded: every second one goes, the newest stays. So does that of
+    /// a batch with record 0 alone: while a chain that took over is unheard, nothing follows before this cursor moves.
     fn thin_out(&mut self) {
         let open = |waiting: &Waiting| waiting.cursor.as_ref().map_or(0, |cursor| cursor.lines.open_bytes());
         let is_over = |waiting: &VecDeque<Waiting>| {
@@ -126,7 +127,8 @@ impl Chain {
             if !is_over(&self.waiting) {
                 return;
             }
-            let with_cursor = self.waiting.iter_mut().rev().filter(|w| w.cursor.is_some());
+            let thinned = |waiting: &&mut Waiting| waiting.cursor.is_some() && waiting.next_seq > Seq::new(1);
+            let with_cursor = self.waiting.iter_mut().rev().filter(thinned);
             for waiting in with_cursor.skip(1).step_by(2) {
                 waiting.cursor = None;
             }

@@ -438,3 +438,23 @@ fn a_file_that_was_seen_without_bytes_is_known_again_by_its_birth() {
     rig.terminate();
     assert_eq!(shown(rig.only()), ["started 0", "one", "two", "end"]);
 }
+
+#[test]
+fn a_chain_that_took_over_while_a_long_line_was_open_goes_on_after_its_first_record() {
+    let mut rig = Rig::new();
+    rig.logs.append(APP, "0.log", &line(1, "F", "one"));
+    rig.drain();
+    rig.kill();
+    rig.settings.boot_id = "boot two".into();
+    rig.start();
+    // Each cursor behind the open line holds most of what cursors may hold: the sixth is one too many.
+    rig.logs.append(APP, "0.log", &line(2, "P", &"p".repeat(10_000)).repeat(22));
+    let stderr = format!("2026-11-22T20:00:03Z stderr F {}\n", "e".repeat(10_000));
+    rig.logs.append(APP, "0.log", stderr.repeat(40).as_bytes());
+    rig.flush();
+    assert_eq!(shown(&rig.chain(1).records), ["resumed reboot"]);
+    rig.terminate();
+    let said = &rig.chain(1).records;
+    assert_eq!(said.iter().filter(|said| said.payload.starts_with(b"ee")).count(), 40, "{said:?}");
+    assert!(rig.capture().is_closed());
+}
