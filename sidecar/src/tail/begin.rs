@@ -131,18 +131,19 @@ impl Tail {
         let resumed = Some(Resumed { reason: ResumeReason::StateLost, from: None });
         let genesis = next_genesis(&origin.genesis, e.now);
         let state = State::new(Origin { genesis, resumed, ..origin }).expect("only the incarnation was changed");
+        self.begin_with(e, State { table, ..state })?;
         e.stats.count_resumed(ResumeReason::StateLost);
-        self.begin_with(e, State { table, ..state })
+        Ok(())
     }
 
     /// Another chain takes over from the one that was.
     pub(super) fn replace(&mut self, e: &mut Edges<'_>, reason: ResumeReason) -> Result<(), JournalError> {
         let state = take_over(self.journal.state(), reason, e.boot_id, e.now, |file| self.readable(file))
             .expect("only the incarnation was changed");
-        tracing::warn!(container = self.container, reason = reason.word(), "a new incarnation of the chain begins");
-        e.stats.count_resumed(reason);
         let replaced = self.chain.as_ref().filter(|chain| chain.is_introduced()).map(Chain::id);
         self.begin_with(e, state)?;
+        tracing::warn!(container = self.container, reason = reason.word(), "a new incarnation of the chain begins");
+        e.stats.count_resumed(reason);
         // One that was not heard is begun again under its own id.
         e.out.extend(replaced.filter(|replaced| self.chain_id() != Some(*replaced)).map(Output::Closed));
         Ok(())

@@ -458,3 +458,30 @@ fn a_chain_that_took_over_while_a_long_line_was_open_goes_on_after_its_first_rec
     assert_eq!(said.iter().filter(|said| said.payload.starts_with(b"ee")).count(), 40, "{said:?}");
     assert!(rig.capture().is_closed());
 }
+
+#[test]
+fn a_chain_that_takes_over_is_counted_once_however_often_its_state_could_not_be_written() {
+    for lost in [false, true] {
+        let mut rig = Rig::new();
+        rig.logs.append(APP, "0.log", &line(1, "F", "one"));
+        rig.drain();
+        rig.kill();
+        if lost {
+            rig.store.lose();
+            rig.logs.rename(APP, "0.log", "0.log.20261122-200002");
+        } else {
+            rig.settings.boot_id = "boot two".into();
+        }
+        rig.start();
+        for failed in 1..=3 {
+            rig.store.fail_after(0, 0);
+            rig.pass(Duration::from_secs(1));
+            rig.work();
+            let stats = rig.capture().stats();
+            assert_eq!((stats.state_write_failures, stats.resumed.iter().sum()), (failed, 0_u64), "{lost}");
+        }
+        rig.pass(Duration::from_secs(1));
+        rig.terminate();
+        assert_eq!(rig.capture().stats().resumed.iter().sum::<u64>(), 1, "{lost}");
+    }
+}
