@@ -14,7 +14,7 @@ mod trace;
 #[cfg(test)]
 mod vectors;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,7 @@ use crate::limits::{MAX_CONTAINERS, POLL_INTERVAL, READ_WINDOW};
 use crate::logdir::LogDir;
 use crate::logdir::kubelet::Kubelet;
 use crate::tail::{Edges, Ending, Sealer, Tail, Unread};
+use crate::trouble::Trouble;
 use crate::watch::Changed;
 
 /// A signed batch on its way. `upload` is the body of `POST /v1/batches`, made once, shared by all tries.
@@ -223,6 +224,10 @@ pub struct Capture {
     /// When everything was last looked at; `None`: it is due.
     polled: Option<Time>,
     listed: Listing,
+    /// Why `--logs` cannot be listed.
+    unlisted: Trouble,
+    /// Containers of which is logged that they are not captured.
+    uncaptured: BTreeSet<String>,
     /// Something came in that `work` is to act on at once.
     stirred: bool,
     stats: Stats,
@@ -262,6 +267,8 @@ impl Capture {
             ending: Ending::No,
             polled: None,
             listed: Listing::NotYet,
+            unlisted: Trouble::default(),
+            uncaptured: BTreeSet::new(),
             stirred: true,
             stats: Stats::default(),
         };
@@ -290,7 +297,9 @@ impl Capture {
             return Ok(());
         }
         if self.tails.len() >= MAX_CONTAINERS {
-            tracing::error!(container, limit = MAX_CONTAINERS, "not captured: too many containers in one pod");
+            if self.uncaptured.insert(container.clone()) {
+                tracing::error!(container, limit = MAX_CONTAINERS, "not captured: too many containers in one pod");
+            }
             return Ok(());
         }
         let tail = Tail::new(&container, &self.settings.pod, &self.settings.boot_id, found)?;
@@ -329,15 +338,23 @@ impl Capture {
         match self.logs.containers() {
             Ok(names) => {
                 self.listed = Listing::Done;
+                if self.unlisted.is_over() {
+                    tracing::info!(path = %self.settings.logs.display(), "--logs can be listed again");
+                }
+                self.uncaptured.retain(|name| names.contains(name));
                 for name in names {
                     if !self.tails.contains_key(&name)
-                        && let Err(error) = self.add(name, None)
+                        && let Err(error) = self.add(name.clone(), None)
+                        && self.uncaptured.insert(name)
                     {
                         tracing::error!(%error, "a container cannot be captured");
                     }
                 }
             }
-            Err(error) => tracing::warn!(%error, path = %self.settings.logs.display(), "--logs cannot be listed"),
+            Err(error) if self.unlisted.failed(&error) => {
+                tracing::warn!(%error, path = %self.settings.logs.display(), "--logs cannot be listed");
+            }
+            Err(_) => {}
         }
     }
 

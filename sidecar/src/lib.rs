@@ -24,5 +24,6 @@ pub mod run;
 pub mod session;
 pub mod tail;
 pub mod token;
+pub mod trouble;
 pub mod trust;
 pub mod watch;

@@ -28,6 +28,7 @@ use crate::journal::{Cursor, Journal, JournalError, Store, Sync};
 use crate::limits::{MAX_UNRECEIPTED_CHAIN, MAX_UNRECEIPTED_SIDECAR, POLL_INTERVAL};
 use crate::lines::Assembler;
 use crate::logdir::{Content, Inode, LogDir, Names};
+use crate::trouble::Trouble;
 
 use begin::{First, Stage};
 use chain::Chain;
@@ -133,6 +134,8 @@ pub struct Tail {
     /// How far the file in turn goes, as it was last read.
     file_end: Option<Position>,
     look: Look,
+    /// Why the directory cannot be listed.
+    unlisted: Trouble,
     turn: Turn,
     /// When to try again after the state could not be written.
     retry_at: Option<Time>,

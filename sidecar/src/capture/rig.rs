@@ -3,8 +3,10 @@
 //! Every batch is unpacked and checked when it is handed out; a position that gets a second, different link is a fork
 //! and fails the test at once. What is receipted, and when, is the test's choice.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use indelible_chain::batch::Batch;
@@ -287,4 +289,35 @@ pub(crate) fn shown(records: &[Said]) -> Vec<String> {
 /// A line of a runtime: second `at` of a minute.
 pub(crate) fn line(at: u32, tag: &str, text: &str) -> Vec<u8> {
     format!("2026-11-22T20:{:02}:{:02}Z stdout {tag} {text}\n", at / 60, at % 60).into_bytes()
+}
+
+thread_local! {
+    static LOGGED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Logged;
+
+impl io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        LOGGED.with_borrow_mut(|logged| logged.extend_from_slice(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The lines that `act` logs.
+pub(crate) fn logged(act: impl FnOnce()) -> Vec<String> {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let log = tracing_subscriber::fmt().with_writer(|| Logged).with_ansi(false).with_target(false);
+        tracing::subscriber::set_global_default(log.finish()).unwrap();
+        // What other threads logged meanwhile asked before there was one.
+        tracing::callsite::rebuild_interest_cache();
+    });
+    LOGGED.take();
+    act();
+    String::from_utf8(LOGGED.take()).unwrap().lines().map(str::to_owned).collect()
 }

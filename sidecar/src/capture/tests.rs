@@ -3,6 +3,7 @@
 mod bad;
 mod bounds;
 mod restarts;
+mod troubles;
 
 use std::time::Duration;
 

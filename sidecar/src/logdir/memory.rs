@@ -49,8 +49,15 @@ struct World {
     known: Vec<Weak<MemoryFile>>,
     free_percent: Option<u8>,
     refused: Vec<String>,
+    listing_refused: bool,
     /// When the newest file was made, if the file system tells such things.
     births: Option<Time>,
+}
+
+impl World {
+    fn may_list(&self) -> io::Result<()> {
+        if self.listing_refused { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
+    }
 }
 
 /// A pod's log directory in memory. Clones share it.
@@ -138,6 +145,11 @@ impl MemoryLogs {
             world.refused.push(name.into());
         }
     }
+
+    /// Listing whatever directory fails, or does so no longer.
+    pub(crate) fn refuse_listing(&self, refused: bool) {
+        self.0.borrow_mut().listing_refused = refused;
+    }
 }
 
 impl MemoryFile {
@@ -157,11 +169,14 @@ impl MemoryFile {
 
 impl LogDir for MemoryLogs {
     fn containers(&mut self) -> io::Result<Vec<String>> {
-        Ok(self.0.borrow().containers.keys().cloned().collect())
+        let world = self.0.borrow();
+        world.may_list()?;
+        Ok(world.containers.keys().cloned().collect())
     }
 
     fn list(&mut self, container: &str) -> io::Result<Vec<Listed>> {
         let world = self.0.borrow();
+        world.may_list()?;
         let Some(dir) = world.containers.get(container) else { return Ok(Vec::new()) };
         let listed = dir.iter().map(|(name, file)| {
             let Stat { inode, size, .. } = file.stat().unwrap();

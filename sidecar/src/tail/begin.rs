@@ -13,6 +13,7 @@ use crate::incarnation::{Beside, Trust, judge, next_genesis, take_over};
 use crate::journal::{Journal, JournalError, Loaded, State};
 use crate::limits::{ASK_TIMEOUT, REJECTED_INTERVAL};
 use crate::lines::Assembler;
+use crate::trouble::Trouble;
 
 /// How far a tail is on its way into a chain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,6 +95,7 @@ impl Tail {
             failing: None,
             file_end: None,
             look: Look::Due,
+            unlisted: Trouble::default(),
             turn: Turn::Idle,
             retry_at: None,
         })

@@ -51,7 +51,9 @@ impl Tail {
                 }
                 Ok(_) => found = Found::New,
                 Err(error) => {
-                    tracing::warn!(%error, container = self.container, "the log directory cannot be listed");
+                    if self.unlisted.failed(&error) {
+                        tracing::warn!(%error, container = self.container, "the log directory cannot be listed");
+                    }
                     return Found::TooMuch;
                 }
             }
@@ -61,6 +63,9 @@ impl Tail {
 
     fn list(&mut self, e: &mut Edges<'_>) -> io::Result<Found> {
         let listed = select(e.logs.list(&self.container)?);
+        if self.unlisted.is_over() {
+            tracing::info!(container = self.container, "the log directory can be listed again");
+        }
         let plain = listed.iter().all(|(_, file)| file.name == FileName::live(0));
         self.named.clear();
         let (mut opened, mut found, mut unopened) = (Vec::new(), Found::Nothing, Vec::new());
