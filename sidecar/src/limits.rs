@@ -45,7 +45,8 @@ pub const JOURNAL_GROWTH: u64 = 1 << 20;
 pub const MAX_JOURNAL_ENTRY: usize = 4 << 20;
 /// Listings in a row that find something new before the directory is left alone until the next turn.
 pub const MAX_LISTINGS: usize = 16;
-/// Files of one container that are known at once; more stay in the directory until some of them are done.
+/// Files of one container that are known at once; more stay in the directory until some of them are done and removed,
+/// and the chain is not ended before that.
 pub const MAX_FILES: usize = 4096;
 /// Wakes a second that changes of files may cause.
 pub const MAX_WAKES: u32 = 50;

@@ -136,6 +136,8 @@ pub struct Tail {
     look: Look,
     /// Why the directory cannot be listed.
     unlisted: Trouble,
+    /// Files wait in the directory because too many are known.
+    crowded: Trouble,
     turn: Turn,
     /// When to try again after the state could not be written.
     retry_at: Option<Time>,

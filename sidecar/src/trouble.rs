@@ -13,6 +13,11 @@ impl Trouble {
         news
     }
 
+    /// Whether it failed when it was last tried.
+    pub const fn lasts(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// It went well. Says whether that is news.
     pub fn is_over(&mut self) -> bool {
         self.0.take().is_some()
@@ -30,7 +35,9 @@ mod tests {
         assert!(trouble.failed(&"refused"));
         assert!(!trouble.failed(&"refused"));
         assert!(trouble.failed(&"gone"), "it is another one");
+        assert!(trouble.lasts());
         assert!(trouble.is_over());
+        assert!(!trouble.lasts());
         assert!(!trouble.is_over());
         assert!(trouble.failed(&"gone"), "it is there again");
     }

@@ -3,7 +3,7 @@
 //! Inode numbers are reused as soon as nobody names or holds a file, as real file systems do within milliseconds.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::rc::{Rc, Weak};
 
@@ -75,7 +75,7 @@ impl MemoryLogs {
         self.make(container);
         let mut world = self.0.borrow_mut();
         world.known.retain(|file| file.strong_count() > 0);
-        let taken: Vec<u64> = world.known.iter().filter_map(Weak::upgrade).map(|file| file.number).collect();
+        let taken: BTreeSet<u64> = world.known.iter().filter_map(Weak::upgrade).map(|file| file.number).collect();
         let number = (1..=taken.len() as u64 + 1).find(|n| !taken.contains(n)).unwrap();
         world.births = world.births.map(|last| last.plus_nanos(1));
         let born = world.births;

@@ -96,6 +96,7 @@ impl Tail {
         self.first.get_or_insert(if plain { First::Fresh } else { First::Under });
         new.extend(self.unopened(unopened));
         new.sort_by(|(a, _), (b, _)| listing_order(a, b));
+        self.admit(&mut new);
         self.declare_missing(e, &new.iter().map(|(file, _)| file.clone()).collect::<Vec<_>>(), first);
         if !new.is_empty() {
             self.add(new);
@@ -240,13 +241,33 @@ impl Tail {
         }
     }
 
+    /// Leaves those new files that there is no room for in the directory, the last ones in their order.
+    fn admit(&mut self, new: &mut Vec<(NewFile, Result<Held, Unopened>)>) {
+        let room = |tail: &Self| MAX_FILES.saturating_sub(tail.journal.state().table.rows().len());
+        if new.len() > room(self) && self.stage == Stage::Open {
+            self.forget();
+        }
+        let room = room(self);
+        if new.len() <= room {
+            if self.crowded.is_over() {
+                tracing::info!(container = self.container, "there is room for all log files of the container again");
+            }
+            return;
+        }
+        new.truncate(room);
+        if self.crowded.failed(&MAX_FILES) {
+            let container = &self.container;
+            tracing::error!(
+                container,
+                limit = MAX_FILES,
+                "too many log files of one container: some wait for others to be read and removed"
+            );
+        }
+    }
+
     /// Gives new files their rows, in their order.
     fn add(&mut self, new: Vec<(NewFile, Result<Held, Unopened>)>) {
         for (file, held) in new {
-            if self.journal.state().table.rows().len() >= MAX_FILES {
-                tracing::error!(container = self.container, limit = MAX_FILES, "too many log files of one container");
-                break;
-            }
             let frozen = self.frozen();
             let (index, turn) = self.journal.state().table.place_for(&file, frozen);
             let end = match turn {

@@ -208,8 +208,8 @@ impl Tail {
             return Ok(());
         }
         let found = self.discover(e);
-        if found == Found::TooMuch {
-            // The poll tries again, until the grace period is over.
+        if found == Found::TooMuch || self.crowded.lasts() {
+            // The poll tries again, until the grace period is over: nothing is left unread behind an `end`.
             return Ok(());
         }
         if found == Found::New || self.in_turn().is_some_and(|turn| self.successor(turn.file).is_some()) {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::APP;
-use crate::capture::rig::{Rig, line, shown};
-use crate::limits::{MAX_UNRECEIPTED_CHAIN, MAX_UNRECEIPTED_SIDECAR};
+use crate::capture::rig::{Rig, line, logged, shown};
+use crate::limits::{MAX_FILES, MAX_UNRECEIPTED_CHAIN, MAX_UNRECEIPTED_SIDECAR};
 
 fn megabytes(n: usize) -> Vec<u8> {
     line(1, "F", &"x".repeat(9_970)).repeat(n * 100)
@@ -213,4 +213,38 @@ fn a_malformed_line_longer_than_all_bounds_is_repeated_in_bounded_memory() {
     let said: usize =
         rig.only().iter().filter(|said| said.payload.starts_with(b"z")).map(|said| said.payload.len()).sum();
     assert_eq!(said, 20 << 20);
+}
+
+#[test]
+fn more_files_than_are_known_at_once_wait_until_others_are_removed_and_hold_up_nothing_but_the_end() {
+    let mut rig = Rig::new();
+    // Only the first is read on its own: the empty ones are left together with it.
+    let add = |rig: &Rig, restart: usize, text: &[u8]| drop(rig.logs.append(APP, &format!("{restart}.log"), text));
+    add(&rig, 0, &line(0, "F", "first"));
+    for restart in 1..MAX_FILES - 1 {
+        add(&rig, restart, b"");
+    }
+    for (restart, text) in (MAX_FILES - 1..).zip(["known", "waits", "waits too"]) {
+        add(&rig, restart, &line(1, "F", text));
+    }
+    let lines = logged(|| rig.drain());
+    let crowded = |line: &&String| line.contains("too many log files");
+    assert_eq!(lines.iter().filter(crowded).count(), 1, "{lines:?}");
+    assert_eq!(shown(rig.only()), ["resumed state-lost", "started 0", "first", "started 4095", "known"]);
+
+    for restart in 1..=10 {
+        rig.logs.remove(APP, &format!("{restart}.log"));
+    }
+    rig.settle();
+    rig.pass(Duration::from_secs(10));
+    let lines = logged(|| rig.drain());
+    assert!(lines.iter().any(|line| line.contains("there is room")), "{lines:?}");
+    assert_eq!(shown(rig.only())[5..], ["started 4096", "waits", "started 4097", "waits too"]);
+
+    for restart in MAX_FILES + 2..MAX_FILES + 12 {
+        add(&rig, restart, &line(2, "F", "more"));
+    }
+    rig.terminate();
+    assert!(!rig.capture().is_closed());
+    assert_eq!(shown(rig.only()).last().unwrap(), "more");
 }
