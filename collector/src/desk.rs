@@ -41,6 +41,8 @@ struct State {
     heartbeats: Heartbeats,
     quota: Quota,
     opt_in: OptIn,
+    /// Everything that is held was written for the last time: what is noted now would be in no log.
+    written: bool,
 }
 
 impl Desk {
@@ -89,7 +91,8 @@ impl Desk {
         self.ask(|answer| Question::Coverage { since, after, limit, answer }).await
     }
 
-    /// Appends every heartbeat that is held and not in the log yet: for the end, before the log is sealed.
+    /// Appends every heartbeat that is held and not in the log yet: for the end, before the log is sealed. From then on none
+    /// is noted.
     pub async fn write_all(&self) {
         let (answer, answered) = oneshot::channel();
         // Not refused when much waits: it is asked once, and nothing after it.
@@ -112,13 +115,15 @@ async fn serve(
     metrics: Arc<Metrics>,
     tick: Duration,
 ) {
-    let mut state = State { heartbeats: Heartbeats::default(), quota: Quota::default(), opt_in: OptIn::default() };
+    let mut state =
+        State { heartbeats: Heartbeats::default(), quota: Quota::default(), opt_in: OptIn::default(), written: false };
     let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + tick, tick);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             question = questions.recv() => match question {
                 Some(Question::WriteAll { answer }) => {
+                    state.written = true;
                     state.write_liveness(state.heartbeats.held(), &store).await;
                     let _ = answer.send(());
                 }
@@ -143,7 +148,8 @@ impl State {
             }
             Question::GiveBack { pod_uid, what } => self.quota.give_back(&pod_uid, what),
             Question::Note { heartbeat, answer } => {
-                let _ = answer.send(self.heartbeats.note(*heartbeat, now));
+                let sealed = self.written.then_some(NoteError::Sealed);
+                let _ = answer.send(sealed.map_or_else(|| self.heartbeats.note(*heartbeat, now), Err));
             }
             Question::Coverage { since, after, limit, answer } => {
                 let _ = answer.send(self.heartbeats.coverage(since, after, limit));
@@ -174,6 +180,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use indelible_chain::heartbeat::Heartbeat;
     use indelible_chain::id::LeafIndex;
     use indelible_chain::leaf::{Leaf, liveness_heartbeats};
     use indelible_chain::stored::Packer;
@@ -185,7 +192,7 @@ mod tests {
     use crate::testing::sidecar::Sidecar;
 
     /// The heartbeats of all liveness leaves of a log.
-    fn logged(store: &Store) -> Vec<indelible_chain::heartbeat::Heartbeat> {
+    fn logged(store: &Store) -> Vec<Heartbeat> {
         let mut frames = store.frames(LeafIndex::ZERO, LeafIndex::new(u64::MAX));
         let mut packer = Packer::new().unwrap();
         let mut heartbeats = Vec::new();
@@ -198,40 +205,47 @@ mod tests {
         heartbeats
     }
 
-    #[tokio::test]
-    async fn a_heartbeat_that_is_not_due_is_written_at_the_end() {
-        let dir = tempfile::tempdir().unwrap();
+    fn open(dir: &std::path::Path) -> Arc<Store> {
         let options = Options { origin: Some("test/c0".into()), ..Options::new("test/1") };
-        let store = Arc::new(Store::open(dir.path(), options).unwrap());
-        let (clock, metrics) = (Arc::new(SystemClock), Arc::new(Metrics::new()));
-        let desk = Desk::start(Arc::clone(&store), clock, metrics);
+        Arc::new(Store::open(dir, options).unwrap())
+    }
+
+    /// A sidecar's heartbeat so many seconds from now, and as it is asked to be noted.
+    fn heartbeat(sidecar: &Sidecar, seconds: i64) -> (Heartbeat, CheckedHeartbeat) {
+        let heartbeat = sidecar.heartbeat(SystemClock.now().plus_nanos(seconds * Time::SECOND), vec![]);
+        let session = Arc::new(KnownSession::of(sidecar.session.clone()));
+        (heartbeat.clone(), CheckedHeartbeat { heartbeat, session, containers: vec![] })
+    }
+
+    #[tokio::test]
+    async fn a_heartbeat_that_is_not_due_is_written_at_the_end_and_none_is_noted_after_that() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let tick = Duration::from_millis(1);
+        let desk = Desk::start_with(Arc::clone(&store), Arc::new(SystemClock), Arc::new(Metrics::new()), tick);
         let sidecar = Sidecar::new(&Pod::named("a"), 1);
-        let mut spoken = Vec::new();
-        for second in 0..2 {
-            let time = SystemClock.now().plus_nanos(second * Time::SECOND);
-            let heartbeat = sidecar.heartbeat(time, vec![]);
-            let session = Arc::new(KnownSession::of(sidecar.session.clone()));
-            let checked = CheckedHeartbeat { heartbeat: heartbeat.clone(), session, containers: vec![] };
-            desk.note(checked).await.unwrap().unwrap();
-            spoken.push(heartbeat);
-            desk.write_all().await;
-        }
-        assert_eq!(logged(&store), spoken);
+        let mut size = store.size();
+        let before = *size.borrow();
+        let (due, checked) = heartbeat(&sidecar, 0);
+        desk.note(checked).await.unwrap().unwrap();
+        size.wait_for(|size| *size > before).await.unwrap();
+        let (not_due, checked) = heartbeat(&sidecar, 1);
+        desk.note(checked).await.unwrap().unwrap();
+        desk.write_all().await;
+        let (_, checked) = heartbeat(&sidecar, 2);
+        assert_eq!(desk.note(checked).await.unwrap(), Err(NoteError::Sealed));
+        assert_eq!(logged(&store), [due, not_due]);
     }
 
     #[tokio::test]
     async fn a_noted_heartbeat_comes_into_the_log() {
         let dir = tempfile::tempdir().unwrap();
-        let options = Options { origin: Some("test/c0".into()), ..Options::new("test/1") };
-        let store = Arc::new(Store::open(dir.path(), options).unwrap());
+        let store = open(dir.path());
         let (clock, metrics) = (Arc::new(SystemClock), Arc::new(Metrics::new()));
         let tick = Duration::from_millis(1);
         let desk = Desk::start_with(Arc::clone(&store), clock, Arc::clone(&metrics), tick);
 
-        let sidecar = Sidecar::new(&Pod::named("a"), 1);
-        let heartbeat = sidecar.heartbeat(SystemClock.now(), vec![]);
-        let session = Arc::new(KnownSession::of(sidecar.session.clone()));
-        let checked = CheckedHeartbeat { heartbeat: heartbeat.clone(), session, containers: vec![] };
+        let (heartbeat, checked) = heartbeat(&Sidecar::new(&Pod::named("a"), 1), 0);
         let mut size = store.size();
         let before = *size.borrow();
         desk.note(checked).await.unwrap().unwrap();

@@ -82,6 +82,9 @@ pub enum NoteError {
         "the newest heartbeats of {MAX_HEARD_SESSIONS} sessions or {MAX_HEARD_BYTES} bytes are held, which is the limit"
     )]
     Full,
+    /// The log is about to get its end, and it would not be in it.
+    #[error("this log is being sealed; send it to another collector")]
+    Sealed,
     /// It has no canonical bytes.
     #[error(transparent)]
     Encode(#[from] DecodeError),

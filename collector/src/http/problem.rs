@@ -139,6 +139,7 @@ impl From<NoteError> for Problem {
     fn from(error: NoteError) -> Self {
         match error {
             NoteError::Full => Self::overloaded(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+            NoteError::Sealed => AppendError::Sealed.into(),
             NoteError::Encode(error) => Self::malformed(error.to_string()),
         }
     }

@@ -27,6 +27,7 @@ use crate::sidecar::{Chain, Sidecar};
 struct Inside {
     clock: Arc<ManualClock>,
     store: Arc<Store>,
+    desk: Desk,
     client: Client,
     _drain: watch::Sender<bool>,
 }
@@ -40,6 +41,7 @@ impl Inside {
         let keys = watch::channel(Arc::new(KeySet::parse(&read("jwks.json")).unwrap())).1;
         let issuer = Issuer { url: site.issuer.url.clone(), keys };
         let (drain, draining) = watch::channel(false);
+        let desk = Desk::start(Arc::clone(&store), Arc::clone(&clock) as Arc<dyn Clock>, Arc::clone(&metrics));
         let app = App {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -48,7 +50,7 @@ impl Inside {
             cluster_uid: String::new(),
             namespaces: None,
             pool: None,
-            desk: Desk::start(Arc::clone(&store), Arc::clone(&clock) as Arc<dyn Clock>, Arc::clone(&metrics)),
+            desk: desk.clone(),
             gate: Gate::new(Arc::clone(&metrics)),
             closing: draining.clone(),
             draining,
@@ -60,7 +62,7 @@ impl Inside {
         let address = server.address();
         tokio::spawn(server.serve(Arc::new(app), tls));
         let client = Client::connect(address, &site.ca_pem).await.unwrap();
-        Self { clock, store, client, _drain: drain }
+        Self { clock, store, desk, client, _drain: drain }
     }
 }
 
@@ -103,8 +105,11 @@ async fn a_log_that_is_sealed_is_read_and_not_written() {
     let inside = Inside::start(&site, options()).await;
     let client = inside.client.with_token(&site.issuer.token(&writer.pod, now_seconds()));
     assert_eq!(client.post("/v1/batches", writer.next(&[b"in time"])).await.status, 200);
+    inside.desk.write_all().await;
     inside.store.seal(SealReason::Shutdown).await.unwrap();
+    let heartbeat = writer.sidecar.heartbeat(seconds(now_seconds()), vec![]).encode().unwrap();
     let late = [
+        client.post("/v1/heartbeats", heartbeat).await,
         client.post("/v1/batches", writer.next(&[b"late"])).await,
         put_session(&client, &Sidecar::new(&writer.pod, 9)).await,
     ];
