@@ -185,14 +185,26 @@ pub const MAX_HEADER_BYTES: u32 = 24 << 10;
 pub const MAX_SEND_BUFFER_BYTES: usize = 256 << 10;
 /// Pause after a connection could not be accepted.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+// The end: some seconds where pods and readers go on as usual, and never more than `END_TIMEOUT` in all.
+
+/// The whole end at the worst, with a volume and a reader that use all of their time: well within a grace period of 60 s.
+/// Where the volume takes the seal at once, a slow reader does not bring it near Kubernetes' default of 30 s either.
+pub const END_TIMEOUT: Duration = LAST_WRITES.saturating_add(SEAL_TIMEOUT).saturating_add(DRAIN_TIMEOUT);
 /// How long pods may go on writing when the collector ends, before the log is sealed.
 pub const LAST_WRITES: Duration = Duration::from_secs(2);
 /// For how long no pod must have written to end that earlier.
 pub const NO_MORE_WRITES: Duration = Duration::from_millis(50);
-/// How long requests in flight may take when the collector ends.
-pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long the last answers may take to reach their peers then.
+/// How long the seal may take.
+pub const SEAL_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long requests in flight may take once the log has its end.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long the last answers may take to reach their peers then. Twice that is left to those who ask for more, before
+/// connections are told to go away.
 pub const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+const _: () = assert!(END_TIMEOUT.as_secs() < 45, "a grace period of 60 s has room for the end");
+const _: () = assert!(LAST_WRITES.as_secs() + DRAIN_TIMEOUT.as_secs() < 20, "one of 30 s has, if the seal is quick");
 
 // Requests.
 
@@ -242,5 +254,3 @@ pub const MAX_STREAM_BYTES: usize = 64 << 20;
 pub const STREAM_PIECE_BYTES: usize = 256 << 10;
 /// How long a client may leave a piece or a whole answer untaken; then its connection is closed.
 pub const STREAM_TIMEOUT: Duration = Duration::from_mins(1);
-/// How long the seal may take when the collector ends.
-pub const SEAL_TIMEOUT: Duration = Duration::from_secs(20);

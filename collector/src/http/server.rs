@@ -104,9 +104,9 @@ impl Server {
         drop(self.listener);
         let _ = app.closing.clone().wait_for(|closing| *closing).await;
         let ended = async {
-            // Who has waited for the last leaves asks for their checkpoint next.
+            // Who has waited for the last leaves asks for their checkpoint next. Who goes on asking is not waited for.
             if graceful.count() > 0 {
-                quiet(app.gate.requests(), LAST_ANSWERS).await;
+                let _ = tokio::time::timeout(2 * LAST_ANSWERS, quiet(app.gate.requests(), LAST_ANSWERS)).await;
             }
             tokio::select! {
                 () = graceful.shutdown() => {}

@@ -51,6 +51,27 @@ async fn a_heartbeat_that_was_answered_is_in_the_log_after_the_end() {
 }
 
 #[tokio::test]
+async fn who_goes_on_asking_is_told_to_go_away_and_does_not_hold_the_end_up() {
+    let mut collector = Collector::start(&[]);
+    let reader = collector.client().await;
+    assert_eq!(reader.get("/v1/log").await.status, 200);
+    let asking = tokio::spawn(async move {
+        // Every answer is followed by the next question, until the connection is gone.
+        while let Ok(answer) = reader.start(Method::GET, "/v1/log", Bytes::new()).await {
+            if answer.await.is_err() {
+                return;
+            }
+        }
+    });
+    let since = std::time::Instant::now();
+    collector.signal("TERM");
+    assert_eq!(collector.wait().await.code(), Some(0));
+    assert!(since.elapsed().as_secs() < 12, "{:?}", since.elapsed());
+    asking.await.unwrap();
+    assert!(!collector.stderr.iter().any(|line| line.contains("cut off")), "each request was answered");
+}
+
+#[tokio::test]
 async fn requests_in_flight_are_answered_and_new_connections_refused() {
     let mut collector = Collector::start(&[]);
     let mut writer = Writer::new(&collector, "a").await;
