@@ -83,12 +83,12 @@ const POOL_EPOCH: HeaderName = HeaderName::from_static("indelible-pool");
 
 /// Answers a request. Whatever it is, there is an answer, and every answer carries the pool's epoch.
 async fn answer(app: Arc<App>, request: Request<Incoming>) -> Response<AnswerBody> {
-    let in_flight = app.gate.request();
+    let (in_flight, peer) = (app.gate.request(), Peer::of(&request));
     let answer = route(&app, request).await.unwrap_or_else(|problem| {
         app.metrics.rejected(problem.status());
         problem.into_response()
     });
-    let mut answer = answer.map(|body| body.of(in_flight));
+    let mut answer = answer.map(|body| body.of(in_flight, peer));
     if let Some(pool) = &app.pool {
         let epoch = pool.borrow().epoch();
         answer.headers_mut().insert(POOL_EPOCH, HeaderValue::from(epoch));
@@ -144,11 +144,9 @@ fn allowed(segments: &[&str]) -> Option<&'static str> {
     }
 }
 
-/// Bytes for a reader: within the memory for answers until they are sent, and who does not take them is cut off.
-fn held<B>(app: &App, request: &Request<B>, bytes: impl Into<Bytes>) -> Result<Bytes, Problem> {
-    let (bytes, sent) = app.gate.answer(bytes.into())?;
-    Peer::of(request).must_take(sent);
-    Ok(bytes)
+/// Bytes for a reader, within the memory for answers until they are sent.
+fn held(app: &App, bytes: impl Into<Bytes>) -> Result<Bytes, Problem> {
+    app.gate.answer(bytes.into())
 }
 
 fn ok(kind: HeaderValue, body: impl Into<AnswerBody>) -> Response<AnswerBody> {
@@ -161,3 +159,6 @@ fn ok(kind: HeaderValue, body: impl Into<AnswerBody>) -> Response<AnswerBody> {
 fn json(value: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("answers are maps with string keys")
 }
+
+#[cfg(test)]
+mod tests;

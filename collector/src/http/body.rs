@@ -8,9 +8,10 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::gate::{BodyShare, InFlight, PodPlace};
+use super::peer::Peer;
 use super::{INDELIBLE, Problem};
 use crate::limits::BODY_TIMEOUT;
 
@@ -40,9 +41,30 @@ impl AnswerBody {
         Self { content: Content::Streamed(pieces), _in_flight: None }
     }
 
-    /// Its request is in flight until it is taken.
-    pub(super) fn of(self, request: InFlight) -> Self {
-        Self { _in_flight: Some(request), ..self }
+    /// Its request is in flight until its last byte is sent, and a peer that does not take it is given up. Who streams
+    /// sees to that piece by piece.
+    pub(super) fn of(self, request: InFlight, peer: Peer) -> Self {
+        match self.content {
+            Content::Whole(Some(bytes)) => {
+                let (sender, sent) = oneshot::channel();
+                peer.must_take(sent);
+                Bytes::from_owner(Unsent { bytes, _request: request, _sent: sender }).into()
+            }
+            content => Self { content, _in_flight: Some(request) },
+        }
+    }
+}
+
+/// A whole answer that is not sent yet: HTTP/2 takes it from its body long before the peer does.
+struct Unsent {
+    bytes: Bytes,
+    _request: InFlight,
+    _sent: oneshot::Sender<()>,
+}
+
+impl AsRef<[u8]> for Unsent {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -222,6 +244,21 @@ mod tests {
         let (sender, request) = body(&[b"12345"]);
         sender.try_send(Err(StreamError("cut".into()))).unwrap();
         assert_eq!(read(&place, request, 100).await.unwrap_err().status(), 400);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_in_flight_until_its_last_byte_is_sent_and_who_does_not_take_it_is_given_up() {
+        let (gate, peer) = (Gate::new(Arc::new(Metrics::new())), Peer::default());
+        peer.admit();
+        let mut answer = AnswerBody::from(b"12345".to_vec()).of(gate.request(), peer.clone());
+        let mut bytes = answer.frame().await.unwrap().unwrap().into_data().unwrap();
+        drop(answer);
+        let rest = bytes.split_off(1);
+        drop(bytes);
+        assert_eq!(*gate.requests().borrow(), 1, "a part of it is not sent yet");
+        assert_eq!(peer.cut_off().await, "an answer was not taken");
+        drop(rest);
+        assert_eq!(*gate.requests().borrow(), 0);
     }
 
     #[tokio::test]

@@ -94,7 +94,7 @@ async fn stream<B>(
     (pieces, first) = next_piece(pieces).await?;
     let first = first?;
     if pieces.ended {
-        return Ok(held(app, request, first)?.into());
+        return Ok(held(app, first)?.into());
     }
     let (sender, receiver) = mpsc::channel(1);
     let peer = Peer::of(request);
@@ -102,10 +102,10 @@ async fn stream<B>(
         let _permit = permit;
         let mut piece = Ok(first);
         loop {
-            let last = piece.as_ref().map_or(true, Bytes::is_empty);
-            match tokio::time::timeout(STREAM_TIMEOUT, sender.send(piece)).await {
-                Ok(Ok(())) if !last => {}
-                // It is sent, or who asked is gone.
+            let last = is_last(&piece);
+            match tokio::time::timeout(STREAM_TIMEOUT, hand_over(&sender, piece)).await {
+                Ok(true) if !last => {}
+                // All of it is taken, or who asked is gone.
                 Ok(_) => return,
                 Err(_) => return peer.give_up(),
             }
@@ -123,6 +123,22 @@ async fn stream<B>(
         }
     });
     Ok(AnswerBody::streamed(receiver))
+}
+
+/// What a stream ends with: an empty piece, or why there are no more.
+fn is_last(piece: &Result<Bytes, StreamError>) -> bool {
+    piece.as_ref().map_or(true, Bytes::is_empty)
+}
+
+/// Ends when there is room for the next piece, or with the last when all are taken: what waits is still in flight. Gives
+/// whether who asked is there.
+async fn hand_over(to: &mpsc::Sender<Result<Bytes, StreamError>>, piece: Result<Bytes, StreamError>) -> bool {
+    let last = is_last(&piece);
+    let sent = to.send(piece).await.is_ok();
+    if last {
+        to.closed().await;
+    }
+    sent
 }
 
 struct Pieces {
@@ -166,5 +182,19 @@ fn given_out(frame: WireFrame<'_>, now: Time) -> WireFrame<'_> {
     match Leaf::decode(frame.leaf) {
         Ok(Leaf::Session { attested, .. }) if is_spent(attested.token_expires, now) => frame,
         _ => WireFrame { body: Stored { codec: Codec::Withheld, bytes: &[] }, ..frame },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_is_over_when_its_last_piece_is_taken_and_not_when_it_is_read() {
+        let (sender, receiver) = mpsc::channel(1);
+        let end = || tokio::time::timeout(STREAM_TIMEOUT, hand_over(&sender, Ok(Bytes::new())));
+        assert!(end().await.is_err(), "it is in the channel, and nobody takes it");
+        drop(receiver);
+        assert_eq!(end().await, Ok(false));
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::StatusCode;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::problem::Problem;
 use crate::limits::{
@@ -64,7 +64,6 @@ struct Part {
 struct Held {
     bytes: Bytes,
     _share: Part,
-    _sent: oneshot::Sender<()>,
 }
 
 impl AsRef<[u8]> for Held {
@@ -133,15 +132,14 @@ impl Gate {
         })
     }
 
-    /// An answer that takes its share of the memory for answers until its last byte is sent, and what ends then.
-    pub(super) fn answer(&self, bytes: Bytes) -> Result<(Bytes, oneshot::Receiver<()>), Problem> {
-        let (sender, sent) = oneshot::channel();
+    /// An answer that takes its share of the memory for answers until its last byte is sent.
+    pub(super) fn answer(&self, bytes: Bytes) -> Result<Bytes, Problem> {
         let mut share = Part { of: Arc::clone(&self.answer_bytes), held: None };
         if !share.grow(bytes.len()) {
             let detail = format!("{MAX_ANSWER_BYTES_IN_FLIGHT} bytes of answers wait to be sent, which is the limit");
             return Err(Problem::overloaded(StatusCode::SERVICE_UNAVAILABLE, detail));
         }
-        Ok((Bytes::from_owner(Held { bytes, _share: share, _sent: sender }), sent))
+        Ok(Bytes::from_owner(Held { bytes, _share: share }))
     }
 
     pub(super) fn stream(&self) -> Result<OwnedSemaphorePermit, Problem> {
@@ -259,15 +257,13 @@ mod tests {
     fn answers_over_the_memory_for_all_are_refused_until_some_are_sent() {
         let gate = gate();
         let half = Bytes::from(vec![7; MAX_ANSWER_BYTES_IN_FLIGHT / 2]);
-        let (mut one, mut sent) = gate.answer(half.clone()).unwrap();
+        let mut one = gate.answer(half.clone()).unwrap();
         let _other = gate.answer(half.clone()).unwrap();
         assert_eq!(gate.answer(Bytes::from_static(b"x")).unwrap_err().status(), 503);
         let rest = one.split_off(1);
         drop(one);
-        assert!(sent.try_recv() == Err(oneshot::error::TryRecvError::Empty), "a part of it is not sent yet");
-        assert_eq!(gate.answer(Bytes::from_static(b"x")).unwrap_err().status(), 503);
+        assert_eq!(gate.answer(Bytes::from_static(b"x")).unwrap_err().status(), 503, "a part of it is not sent yet");
         drop(rest);
-        assert!(sent.try_recv() == Err(oneshot::error::TryRecvError::Closed));
         assert!(gate.answer(half).is_ok());
     }
 
