@@ -144,9 +144,9 @@ fn allowed(segments: &[&str]) -> Option<&'static str> {
     }
 }
 
-/// Bytes for a reader, within the memory for answers until they are sent.
-fn held(app: &App, bytes: impl Into<Bytes>) -> Result<Bytes, Problem> {
-    app.gate.answer(bytes.into())
+/// Bytes for who asks, within the memory for answers until they are sent.
+fn held<B>(app: &App, request: &Request<B>, bytes: impl Into<Bytes>) -> Result<Bytes, Problem> {
+    app.gate.answer(bytes.into(), Peer::of(request).pod())
 }
 
 fn ok(kind: HeaderValue, body: impl Into<AnswerBody>) -> Response<AnswerBody> {

@@ -161,6 +161,8 @@ pub const METRICS_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Connections; one more is closed at once. Each may hold a window of bytes that were not asked for yet.
 pub const MAX_CONNECTIONS: usize = 4096;
+/// Connections on which one pod's token was the first good one; one more gets 429, and is closed as one without a token.
+pub const MAX_POD_CONNECTIONS: usize = 64;
 /// How long a TLS handshake, or the head of a request for metrics, may take.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may last on which no good token was shown; then it is closed.
@@ -242,6 +244,8 @@ pub const MAX_STATEMENT_BODY_BYTES: usize = 2 + 4 + indelible_chain::statement::
 pub const MAX_LISTED: usize = 1000;
 /// Bytes of answers to readers that are held until they are sent, for all, streams apart; beyond it 503.
 pub const MAX_ANSWER_BYTES_IN_FLIGHT: usize = 128 << 20;
+/// Bytes of answers that are held until they are sent, for one pod; beyond it 429.
+pub const MAX_POD_ANSWER_BYTES: usize = 8 << 20;
 /// Answers that are streamed or put together from disk at a time; beyond it 503.
 pub const MAX_STREAMS_OUT: usize = 64;
 /// Readers that wait for new leaves; beyond it 503.

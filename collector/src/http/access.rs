@@ -29,7 +29,7 @@ pub(super) async fn writer<B>(app: &App, request: &Request<B>, how: Use) -> Resu
         Use::Introduce | Use::Other => app.store.writable()?,
     }
     let pod = app.tokens.pod(bearer(request.headers())?, how, app.clock.now())?;
-    Peer::of(request).admit();
+    Peer::of(request).admit_pod(&app.gate, &pod.pod_uid)?;
     let place = app.gate.pod(&pod.pod_uid)?;
     if let Some(list) = &app.namespaces {
         let list = Arc::clone(&list.borrow());
@@ -60,9 +60,8 @@ pub(super) fn anyone<B>(app: &App, request: &Request<B>) -> Result<(), Problem> 
     if app.readers == Readers::None || request.headers().contains_key(READER_TOKEN) {
         return reader(app, request);
     }
-    app.tokens.pod(bearer(request.headers())?, Use::Other, app.clock.now())?;
-    Peer::of(request).admit();
-    Ok(())
+    let pod = app.tokens.pod(bearer(request.headers())?, Use::Other, app.clock.now())?;
+    Peer::of(request).admit_pod(&app.gate, &pod.pod_uid)
 }
 
 /// The compact JWT of a pod.

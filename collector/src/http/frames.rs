@@ -94,7 +94,7 @@ async fn stream<B>(
     (pieces, first) = next_piece(pieces).await?;
     let first = first?;
     if pieces.ended {
-        return Ok(held(app, first)?.into());
+        return Ok(held(app, request, first)?.into());
     }
     let (sender, receiver) = mpsc::channel(1);
     let peer = Peer::of(request);

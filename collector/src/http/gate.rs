@@ -1,5 +1,5 @@
-//! What may be in flight: bytes of bodies, of one pod and of all; requests of one pod; bytes of answers; answers that
-//! are streamed; readers that wait.
+//! What may be in flight: bytes of bodies and of answers, of one pod and of all; requests and connections of one pod;
+//! answers that are streamed; readers that wait.
 //!
 //! Each is refused before memory grows, with 429 where one pod is the cause and 503 where all are. What is taken is
 //! given back when the guard is dropped, however the request ended.
@@ -13,8 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::problem::Problem;
 use crate::limits::{
-    MAX_ANSWER_BYTES_IN_FLIGHT, MAX_BODY_BYTES_IN_FLIGHT, MAX_POD_BODY_BYTES, MAX_POD_REQUESTS, MAX_STREAMS_OUT,
-    MAX_WAITING_READERS,
+    MAX_ANSWER_BYTES_IN_FLIGHT, MAX_BODY_BYTES_IN_FLIGHT, MAX_POD_ANSWER_BYTES, MAX_POD_BODY_BYTES,
+    MAX_POD_CONNECTIONS, MAX_POD_REQUESTS, MAX_STREAMS_OUT, MAX_WAITING_READERS,
 };
 use crate::metrics::Metrics;
 
@@ -31,14 +31,33 @@ pub struct Gate {
     metrics: Arc<Metrics>,
 }
 
-/// Pods that have requests in flight.
+/// Pods that have something in flight.
 type Pods = HashMap<Arc<str>, PodUse>;
 
 /// What one pod has in flight.
 #[derive(Debug)]
 struct PodUse {
     requests: usize,
+    connections: usize,
     body_bytes: Arc<Semaphore>,
+    answer_bytes: Arc<Semaphore>,
+}
+
+/// What is counted of a pod.
+#[derive(Debug, Clone, Copy)]
+enum Counted {
+    Requests,
+    Connections,
+}
+
+/// One more of what is counted of a pod.
+#[derive(Debug)]
+pub(super) struct PodCount {
+    pods: Arc<Mutex<Pods>>,
+    pod: Arc<str>,
+    counted: Counted,
+    body_bytes: Arc<Semaphore>,
+    answer_bytes: Arc<Semaphore>,
 }
 
 /// One more of the requests that are not answered yet.
@@ -63,7 +82,7 @@ struct Part {
 /// An answer that is not sent yet.
 struct Held {
     bytes: Bytes,
-    _share: Part,
+    _shares: [Option<Part>; 2],
 }
 
 impl AsRef<[u8]> for Held {
@@ -76,9 +95,7 @@ impl AsRef<[u8]> for Held {
 #[derive(Debug)]
 pub(super) struct PodPlace {
     _write: InFlight,
-    pods: Arc<Mutex<Pods>>,
-    pod_uid: Arc<str>,
-    pod_bytes: Arc<Semaphore>,
+    pod: PodCount,
     all_bytes: Arc<Semaphore>,
     metrics: Arc<Metrics>,
 }
@@ -113,33 +130,49 @@ impl Gate {
         self.writes.subscribe()
     }
 
-    pub(super) fn pod(&self, pod_uid: &str) -> Result<PodPlace, Problem> {
-        let mut pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
-        let pod_uid = pods.get_key_value(pod_uid).map_or_else(|| pod_uid.into(), |(pod_uid, _)| Arc::clone(pod_uid));
-        let pod = pods.entry(Arc::clone(&pod_uid)).or_insert_with(PodUse::none);
-        if pod.requests >= MAX_POD_REQUESTS {
-            let detail = format!("pod {pod_uid} has {MAX_POD_REQUESTS} requests in flight, which is the limit");
-            return Err(Problem::overloaded(StatusCode::TOO_MANY_REQUESTS, detail));
-        }
-        pod.requests += 1;
+    /// A place for a request of a pod.
+    pub(super) fn pod(&self, pod: &str) -> Result<PodPlace, Problem> {
         Ok(PodPlace {
+            pod: self.count(pod, Counted::Requests)?,
             _write: InFlight::one(&self.writes),
-            pods: Arc::clone(&self.pods),
-            pod_uid,
-            pod_bytes: Arc::clone(&pod.body_bytes),
             all_bytes: Arc::clone(&self.body_bytes),
             metrics: Arc::clone(&self.metrics),
         })
     }
 
-    /// An answer that takes its share of the memory for answers until its last byte is sent.
-    pub(super) fn answer(&self, bytes: Bytes) -> Result<Bytes, Problem> {
-        let mut share = Part { of: Arc::clone(&self.answer_bytes), held: None };
-        if !share.grow(bytes.len()) {
+    /// A place for a connection of a pod.
+    pub(super) fn connection(&self, pod: &str) -> Result<PodCount, Problem> {
+        self.count(pod, Counted::Connections)
+    }
+
+    fn count(&self, pod: &str, counted: Counted) -> Result<PodCount, Problem> {
+        let mut pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
+        let pod = pods.get_key_value(pod).map_or_else(|| pod.into(), |(pod, _)| Arc::clone(pod));
+        let in_use = pods.entry(Arc::clone(&pod)).or_insert_with(PodUse::none);
+        let (count, limit, what) = in_use.of(counted);
+        if *count >= limit {
+            let detail = format!("pod {pod} has {limit} {what}, which is the limit");
+            return Err(Problem::overloaded(StatusCode::TOO_MANY_REQUESTS, detail));
+        }
+        *count += 1;
+        let (body_bytes, answer_bytes) = (Arc::clone(&in_use.body_bytes), Arc::clone(&in_use.answer_bytes));
+        Ok(PodCount { pods: Arc::clone(&self.pods), pod, counted, body_bytes, answer_bytes })
+    }
+
+    /// An answer that takes its share of the memory for answers until its last byte is sent: of what all may have, and of
+    /// what the pod may have whose connection it is.
+    pub(super) fn answer(&self, bytes: Bytes, connection: Option<&PodCount>) -> Result<Bytes, Problem> {
+        let mut pod = connection.map(|connection| Part::none(&connection.answer_bytes));
+        if pod.as_mut().is_some_and(|share| !share.grow(bytes.len())) {
+            let detail = format!("{MAX_POD_ANSWER_BYTES} bytes of answers to this pod wait, which is the limit");
+            return Err(Problem::overloaded(StatusCode::TOO_MANY_REQUESTS, detail));
+        }
+        let mut all = Part::none(&self.answer_bytes);
+        if !all.grow(bytes.len()) {
             let detail = format!("{MAX_ANSWER_BYTES_IN_FLIGHT} bytes of answers wait to be sent, which is the limit");
             return Err(Problem::overloaded(StatusCode::SERVICE_UNAVAILABLE, detail));
         }
-        Ok(Bytes::from_owner(Held { bytes, _share: share }))
+        Ok(Bytes::from_owner(Held { bytes, _shares: [pod, Some(all)] }))
     }
 
     pub(super) fn stream(&self) -> Result<OwnedSemaphorePermit, Problem> {
@@ -159,15 +192,24 @@ impl Gate {
 
 impl PodUse {
     fn none() -> Self {
-        Self { requests: 0, body_bytes: Arc::new(Semaphore::new(MAX_POD_BODY_BYTES)) }
+        let (body_bytes, answer_bytes) = (Semaphore::new(MAX_POD_BODY_BYTES), Semaphore::new(MAX_POD_ANSWER_BYTES));
+        Self { requests: 0, connections: 0, body_bytes: body_bytes.into(), answer_bytes: answer_bytes.into() }
+    }
+
+    /// How many there are, how many there may be, and what they are.
+    const fn of(&mut self, counted: Counted) -> (&mut usize, usize, &'static str) {
+        match counted {
+            Counted::Requests => (&mut self.requests, MAX_POD_REQUESTS, "requests in flight"),
+            Counted::Connections => (&mut self.connections, MAX_POD_CONNECTIONS, "connections"),
+        }
     }
 }
 
 impl PodPlace {
     /// A share for the body of this request, with nothing in it yet.
     pub(super) fn body_share(&self) -> BodyShare {
-        let part = |of: &Arc<Semaphore>| Part { of: Arc::clone(of), held: None };
-        BodyShare { pod: part(&self.pod_bytes), all: part(&self.all_bytes), metrics: Arc::clone(&self.metrics) }
+        let (pod, all) = (Part::none(&self.pod.body_bytes), Part::none(&self.all_bytes));
+        BodyShare { pod, all, metrics: Arc::clone(&self.metrics) }
     }
 }
 
@@ -190,6 +232,10 @@ impl BodyShare {
 }
 
 impl Part {
+    fn none(of: &Arc<Semaphore>) -> Self {
+        Self { of: Arc::clone(of), held: None }
+    }
+
     fn grow(&mut self, bytes: usize) -> bool {
         let more = u32::try_from(bytes).ok().and_then(|n| Arc::clone(&self.of).try_acquire_many_owned(n).ok());
         match (&mut self.held, more) {
@@ -221,13 +267,13 @@ impl Drop for BodyShare {
     }
 }
 
-impl Drop for PodPlace {
+impl Drop for PodCount {
     fn drop(&mut self) {
         let mut pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pod) = pods.get_mut(&self.pod_uid) {
-            pod.requests -= 1;
-            if pod.requests == 0 {
-                pods.remove(&self.pod_uid);
+        if let Some(pod) = pods.get_mut(&self.pod) {
+            *pod.of(self.counted).0 -= 1;
+            if pod.requests == 0 && pod.connections == 0 {
+                pods.remove(&self.pod);
             }
         }
     }
@@ -254,17 +300,36 @@ mod tests {
     }
 
     #[test]
+    fn a_pod_with_too_many_connections_is_told_so_and_others_are_not() {
+        let gate = gate();
+        let request = gate.pod("a").unwrap();
+        let mut places: Vec<_> = (0..MAX_POD_CONNECTIONS).map(|_| gate.connection("a").unwrap()).collect();
+        assert_eq!(gate.connection("a").unwrap_err().status(), 429);
+        assert!(gate.connection("b").is_ok() && gate.pod("a").is_ok());
+        places.pop();
+        assert!(gate.connection("a").is_ok());
+        drop(places);
+        assert!(!gate.pods.lock().unwrap().is_empty(), "a request is in flight still");
+        drop(request);
+        assert!(gate.pods.lock().unwrap().is_empty());
+    }
+
+    #[test]
     fn answers_over_the_memory_for_all_are_refused_until_some_are_sent() {
         let gate = gate();
         let half = Bytes::from(vec![7; MAX_ANSWER_BYTES_IN_FLIGHT / 2]);
-        let mut one = gate.answer(half.clone()).unwrap();
-        let _other = gate.answer(half.clone()).unwrap();
-        assert_eq!(gate.answer(Bytes::from_static(b"x")).unwrap_err().status(), 503);
+        let mut one = gate.answer(half.clone(), None).unwrap();
+        let _other = gate.answer(half.clone(), None).unwrap();
+        assert_eq!(gate.answer(Bytes::from_static(b"x"), None).unwrap_err().status(), 503);
         let rest = one.split_off(1);
         drop(one);
-        assert_eq!(gate.answer(Bytes::from_static(b"x")).unwrap_err().status(), 503, "a part of it is not sent yet");
+        assert_eq!(
+            gate.answer(Bytes::from_static(b"x"), None).unwrap_err().status(),
+            503,
+            "a part of it is not sent yet"
+        );
         drop(rest);
-        assert!(gate.answer(half).is_ok());
+        assert!(gate.answer(half, None).is_ok());
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! The peer of one connection: whether it has shown a good token, and whether it takes what it has asked for.
 //!
 //! A connection and its windows are memory, and so is an answer that nobody takes. Pings keep both alive, so who shows
-//! no token within some seconds, or leaves an answer untaken for a minute, is cut off.
+//! no token within some seconds, or leaves an answer untaken for a minute, is cut off. A pod has its share of connections.
 
 use std::sync::Arc;
 
 use http::Request;
 use tokio::sync::{SetOnce, oneshot};
 
+use super::Problem;
+use super::gate::{Gate, PodCount};
 use crate::limits::{STREAM_TIMEOUT, TOKEN_TIMEOUT};
 
 /// What is known of a peer. Requests carry it from their connection to where a token is judged or an answer given.
@@ -16,7 +18,8 @@ pub(super) struct Peer(Arc<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    admitted: SetOnce<()>,
+    /// With the pod's count, if it was a pod's token.
+    admitted: SetOnce<Option<PodCount>>,
     given_up: SetOnce<()>,
 }
 
@@ -26,9 +29,23 @@ impl Peer {
         request.extensions().get().cloned().unwrap_or_default()
     }
 
-    /// It has shown a token that is good, or none is asked for.
+    /// It has shown a reader's token that is good, or none is asked for.
     pub(super) fn admit(&self) {
-        let _ = self.0.admitted.set(());
+        let _ = self.0.admitted.set(None);
+    }
+
+    /// It has shown a pod's token that is good: the connection counts among those of the pod, unless it has been admitted
+    /// before. Without a place among them it is not admitted.
+    pub(super) fn admit_pod(&self, gate: &Gate, pod: &str) -> Result<(), Problem> {
+        if !self.0.admitted.initialized() {
+            let _ = self.0.admitted.set(Some(gate.connection(pod)?));
+        }
+        Ok(())
+    }
+
+    /// The pod among whose connections this one counts.
+    pub(super) fn pod(&self) -> Option<&PodCount> {
+        self.0.admitted.get()?.as_ref()
     }
 
     /// It takes nothing.
@@ -48,7 +65,7 @@ impl Peer {
     /// Ends when the connection is to be closed, and says why.
     pub(super) async fn cut_off(&self) -> &'static str {
         tokio::select! {
-            () = self.strange() => "no good token was shown",
+            () = self.strange() => "it was not admitted",
             () = self.0.given_up.wait() => "an answer was not taken",
         }
     }
@@ -65,15 +82,32 @@ mod tests {
     use tokio::time::{Instant, timeout};
 
     use super::*;
+    use crate::limits::MAX_POD_CONNECTIONS;
 
     #[tokio::test(start_paused = true)]
     async fn who_shows_no_token_is_cut_off_and_who_has_shown_one_is_not() {
         let start = Instant::now();
-        assert_eq!(Peer::default().cut_off().await, "no good token was shown");
+        assert_eq!(Peer::default().cut_off().await, "it was not admitted");
         assert_eq!(start.elapsed().as_secs(), TOKEN_TIMEOUT.as_secs());
         let peer = Peer::default();
         peer.admit();
         assert!(timeout(TOKEN_TIMEOUT * 100, peer.cut_off()).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_beyond_those_of_its_pod_is_cut_off_and_one_that_was_admitted_is_not() {
+        let gate = Gate::new(Arc::new(crate::metrics::Metrics::new()));
+        let peers: Vec<_> = (0..=MAX_POD_CONNECTIONS).map(|_| Peer::default()).collect();
+        let (last, others) = peers.split_last().unwrap();
+        for peer in others {
+            peer.admit_pod(&gate, "a").unwrap();
+        }
+        assert_eq!(last.admit_pod(&gate, "a").unwrap_err().status(), 429);
+        assert_eq!(last.cut_off().await, "it was not admitted");
+        others[0].admit_pod(&gate, "a").unwrap();
+        assert!(timeout(TOKEN_TIMEOUT * 100, others[0].cut_off()).await.is_err());
+        drop(peers);
+        Peer::default().admit_pod(&gate, "a").unwrap();
     }
 
     #[tokio::test(start_paused = true)]

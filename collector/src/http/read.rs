@@ -107,7 +107,7 @@ pub(super) fn checkpoints<B>(app: &App, request: &Request<B>) -> Answer {
     access::anyone(app, request)?;
     let query = Query::of(request, &["after", "limit"])?;
     let after = query.parsed("after", "a number of leaves")?.unwrap_or(0);
-    Ok(ok(JSON, held(app, json(&app.store.kept_checkpoints(after, query.limit()?)))?))
+    Ok(ok(JSON, held(app, request, json(&app.store.kept_checkpoints(after, query.limit()?)))?))
 }
 
 /// `GET /v1/checkpoints/{size}`: a kept note with the cosignatures it has.
@@ -116,7 +116,7 @@ pub(super) async fn checkpoint<B>(app: &Arc<App>, size: &str, request: &Request<
     let size = decimal(size).ok_or_else(|| Problem::malformed("a size is a decimal without leading zeros"))?;
     let store = Arc::clone(&app.store);
     match blocking(move || store.kept_checkpoint(size)).await?? {
-        Some(note) => Ok(ok(TEXT, held(app, note)?)),
+        Some(note) => Ok(ok(TEXT, held(app, request, note)?)),
         None => Err(Problem::not_found(format!("no checkpoint of size {size} is kept; /v1/checkpoints lists them"))),
     }
 }
@@ -179,7 +179,7 @@ pub(super) async fn chains<B>(app: &Arc<App>, request: &Request<B>) -> Answer {
         });
         visited.map(|()| list)
     });
-    Ok(ok(JSON, held(app, json(&list.await??))?))
+    Ok(ok(JSON, held(app, request, json(&list.await??))?))
 }
 
 #[derive(Serialize)]
@@ -212,7 +212,7 @@ pub(super) async fn coverage<B>(app: &Arc<App>, request: &Request<B>) -> Answer 
     let limit = query.limit()?;
     let _stream = app.gate.stream()?;
     let covered = app.desk.coverage(since, after, limit).await?;
-    Ok(ok(JSON, held(app, json(&list_covered(covered)))?))
+    Ok(ok(JSON, held(app, request, json(&list_covered(covered)))?))
 }
 
 fn list_covered(covered: Vec<crate::heartbeats::Covered>) -> Vec<Covered> {

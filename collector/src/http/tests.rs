@@ -4,10 +4,10 @@ use http::header::AUTHORIZATION;
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::limits::MAX_ANSWER_BYTES_IN_FLIGHT;
+use crate::limits::{MAX_ANSWER_BYTES_IN_FLIGHT, MAX_POD_ANSWER_BYTES, MAX_POD_CONNECTIONS};
 use crate::store::Options;
 use crate::testing::issuer::{AUDIENCE, Issuer as Minter, Pod, READER_AUDIENCE};
-use crate::token::{Issuer, KeySet};
+use crate::token::{Issuer, KeySet, Use};
 use indelible_chain::id::Time;
 
 const NOW: i64 = 1_795_400_000;
@@ -62,8 +62,32 @@ fn status<T: std::fmt::Debug>(answer: Result<T, Problem>) -> u16 {
 async fn the_list_of_checkpoints_is_within_the_memory_for_answers() {
     let inside = Inside::new();
     let request = inside.request("a", NOW);
-    let all = held(&inside.app, vec![0; MAX_ANSWER_BYTES_IN_FLIGHT]).unwrap();
+    let all = inside.app.gate.answer(vec![0; MAX_ANSWER_BYTES_IN_FLIGHT].into(), None).unwrap();
     assert_eq!(status(read::checkpoints(&inside.app, &request)), 503);
     drop(all);
     assert!(read::checkpoints(&inside.app, &request).is_ok());
+}
+
+#[tokio::test]
+async fn a_pod_that_does_not_take_its_answers_is_told_so_and_another_is_answered() {
+    let inside = Inside::new();
+    let (one, other) = (inside.request("a", NOW), inside.request("a", NOW));
+    access::anyone(&inside.app, &one).unwrap();
+    let untaken = held(&inside.app, &one, vec![0; MAX_POD_ANSWER_BYTES]).unwrap();
+    assert_eq!(status(read::checkpoints(&inside.app, &one)), 429);
+    assert_eq!(status(read::checkpoints(&inside.app, &other)), 429, "on another connection");
+    assert!(read::checkpoints(&inside.app, &inside.request("b", NOW)).is_ok());
+    drop(untaken);
+    assert!(read::checkpoints(&inside.app, &one).is_ok());
+}
+
+#[tokio::test]
+async fn a_pod_does_not_fill_the_places_for_connections_by_asking_who_the_log_is() {
+    let inside = Inside::new();
+    let connections: Vec<_> = (0..MAX_POD_CONNECTIONS).map(|_| inside.request("a", NOW)).collect();
+    assert!(connections.iter().all(|request| read::log(&inside.app, request).is_ok()));
+    assert_eq!(status(read::log(&inside.app, &inside.request("a", NOW))), 429);
+    assert_eq!(status(access::writer(&inside.app, &inside.request("a", NOW), Use::Batch).await), 429);
+    assert!(read::log(&inside.app, &connections[0]).is_ok(), "one that is admitted stays so");
+    assert!(read::log(&inside.app, &inside.request("b", NOW)).is_ok());
 }

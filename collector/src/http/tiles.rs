@@ -29,7 +29,7 @@ pub(super) async fn tile<B>(app: &Arc<App>, log: &str, request: &Request<B>) -> 
     let id = TileId::parse_path(under_log(request)).map_err(|error| Problem::not_found(error.to_string()))?;
     let store = Arc::clone(&app.store);
     let bytes = blocking(move || store.tile(id)).await??;
-    served(app, bytes, id.is_full(), || id.path())
+    served(app, request, bytes, id.is_full(), || id.path())
 }
 
 /// `GET …/tile/entries/<N>[.p/<W>]`: names pods and nodes.
@@ -40,15 +40,15 @@ pub(super) async fn entries<B>(app: &Arc<App>, log: &str, request: &Request<B>) 
     let _stream = app.gate.stream()?;
     let store = Arc::clone(&app.store);
     let bytes = blocking(move || store.entries(id)).await??;
-    served(app, bytes, id.is_full(), || id.path())
+    served(app, request, bytes, id.is_full(), || id.path())
 }
 
-fn served(app: &App, bytes: Option<Bytes>, full: bool, path: impl Fn() -> String) -> Answer {
+fn served<B>(app: &App, request: &Request<B>, bytes: Option<Bytes>, full: bool, path: impl Fn() -> String) -> Answer {
     let Some(bytes) = bytes else {
         let detail = format!("{} is not in the published tree; for a partial tile ask for the full one", path());
         return Err(Problem::not_found(detail));
     };
-    let mut answer = ok(OCTETS, held(app, bytes)?);
+    let mut answer = ok(OCTETS, held(app, request, bytes)?);
     if full {
         answer.headers_mut().insert(header::CACHE_CONTROL, FOR_EVER);
     }
