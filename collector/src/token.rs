@@ -10,6 +10,7 @@
 mod cache;
 mod keys;
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
 
 use indelible_chain::digest::Digest;
@@ -45,6 +46,18 @@ pub struct PodToken {
     pub digest: Digest,
     /// `exp`.
     pub expires: Time,
+}
+
+impl PodToken {
+    /// As what the things in flight are counted that were asked for with this token. An ended token may be known to others,
+    /// who must not use up what the pod itself may have. All that have ended count as one, so that keeping them gives a pod
+    /// no further shares.
+    pub fn counts_as(&self, now: Time) -> Cow<'_, str> {
+        if now > self.expires {
+            return format!("{} with an ended token", self.pod_uid).into();
+        }
+        Cow::Borrowed(&self.pod_uid)
+    }
 }
 
 /// What a token is used for, which decides when it is too old.
@@ -173,9 +186,10 @@ impl Use {
     }
 }
 
-/// Whether a pod's token that ended at `expires` is taken for nothing any more: only then may others have it.
+/// Whether a pod's token that ended at `expires` is good for nothing but late batches any more, which rest on a session's
+/// signature: only then may others have it.
 pub fn is_spent(expires: Time, now: Time) -> bool {
-    [Use::Introduce, Use::Batch, Use::Other].iter().all(|how| {
+    [Use::Introduce, Use::Other].iter().all(|how| {
         let (_, late) = how.leeway();
         is_over(expires.nanos().div_euclid(Time::SECOND), late, now)
     })

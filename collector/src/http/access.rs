@@ -28,9 +28,10 @@ pub(super) async fn writer<B>(app: &App, request: &Request<B>, how: Use) -> Resu
         Use::Batch => app.store.taking()?,
         Use::Introduce | Use::Other => app.store.writable()?,
     }
-    let pod = app.tokens.pod(bearer(request.headers())?, how, app.clock.now())?;
-    Peer::of(request).admit_pod(&app.gate, &pod.pod_uid)?;
-    let place = app.gate.pod(&pod.pod_uid)?;
+    let now = app.clock.now();
+    let pod = app.tokens.pod(bearer(request.headers())?, how, now)?;
+    Peer::of(request).admit_pod(&app.gate, &pod.counts_as(now))?;
+    let place = app.gate.pod(&pod.counts_as(now))?;
     if let Some(list) = &app.namespaces {
         let list = Arc::clone(&list.borrow());
         if !list.contains(&pod.namespace) {
@@ -60,8 +61,9 @@ pub(super) fn anyone<B>(app: &App, request: &Request<B>) -> Result<(), Problem> 
     if app.readers == Readers::None || request.headers().contains_key(READER_TOKEN) {
         return reader(app, request);
     }
-    let pod = app.tokens.pod(bearer(request.headers())?, Use::Other, app.clock.now())?;
-    Peer::of(request).admit_pod(&app.gate, &pod.pod_uid)
+    let now = app.clock.now();
+    let pod = app.tokens.pod(bearer(request.headers())?, Use::Other, now)?;
+    Peer::of(request).admit_pod(&app.gate, &pod.counts_as(now))
 }
 
 /// The compact JWT of a pod.

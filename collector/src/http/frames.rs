@@ -3,8 +3,8 @@
 //! An answer of frames ends after a bounded number of bytes, at the end of what is durable, or at `to`, which is
 //! excluded; a client goes on from the index after the last one it got. Memory is bounded whatever the client does: a
 //! piece is read when the one before it was taken.
-//! The JWT of a session is given out once it is taken for nothing here any more, never before: until then its codec
-//! says so.
+//! The JWT of a session is given out once it is good for nothing here but late batches, which rest on the session's
+//! signature and take no place of the pod's: until then its codec says so.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,7 +4,7 @@ use http::header::AUTHORIZATION;
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::limits::{MAX_ANSWER_BYTES_IN_FLIGHT, MAX_POD_ANSWER_BYTES, MAX_POD_CONNECTIONS};
+use crate::limits::{MAX_ANSWER_BYTES_IN_FLIGHT, MAX_POD_ANSWER_BYTES, MAX_POD_CONNECTIONS, MAX_POD_REQUESTS};
 use crate::store::Options;
 use crate::testing::issuer::{AUDIENCE, Issuer as Minter, Pod, READER_AUDIENCE};
 use crate::token::{Issuer, KeySet, Use};
@@ -90,4 +90,22 @@ async fn a_pod_does_not_fill_the_places_for_connections_by_asking_who_the_log_is
     assert_eq!(status(access::writer(&inside.app, &inside.request("a", NOW), Use::Batch).await), 429);
     assert!(read::log(&inside.app, &connections[0]).is_ok(), "one that is admitted stays so");
     assert!(read::log(&inside.app, &inside.request("b", NOW)).is_ok());
+}
+
+#[tokio::test]
+async fn who_has_a_pods_ended_token_cannot_keep_the_pod_from_delivering() {
+    let inside = Inside::new();
+    let ended = NOW - 2 * 3600;
+    let mut taken = Vec::new();
+    for _ in 0..MAX_POD_CONNECTIONS {
+        let request = inside.request("a", ended);
+        taken.push((access::writer(&inside.app, &request, Use::Batch).await.unwrap(), request));
+    }
+    assert_eq!(status(access::writer(&inside.app, &inside.request("a", ended), Use::Batch).await), 429);
+    while taken.len() < MAX_POD_REQUESTS {
+        let (_, request) = &taken[0];
+        taken.push((access::writer(&inside.app, request, Use::Batch).await.unwrap(), inside.request("a", ended)));
+    }
+    assert_eq!(status(access::writer(&inside.app, &taken[0].1, Use::Batch).await), 429);
+    assert!(access::writer(&inside.app, &inside.request("a", NOW), Use::Batch).await.is_ok());
 }

@@ -177,15 +177,29 @@ fn a_token_is_too_old_or_too_young_depending_on_its_use() {
 }
 
 #[test]
-fn a_token_is_spent_when_it_is_taken_for_nothing_any_more() {
+fn a_token_is_spent_when_it_is_taken_for_nothing_but_late_batches() {
     let (minter, tokens) = setup();
     let token = minter.token(&Pod::named("a"), NOW);
     let exp = at(NOW + 3600);
-    let taken = |now| [Use::Introduce, Use::Batch, Use::Other].iter().any(|how| tokens.pod(&token, *how, now).is_ok());
-    for seconds in [0, 3600, 3601, 3661, 3600 + 24 * 3600, 3601 + 24 * 3600, 1 << 30] {
+    let taken = |now| [Use::Introduce, Use::Other].iter().any(|how| tokens.pod(&token, *how, now).is_ok());
+    for seconds in [0, 3600, 3601, 3660, 3661, 3600 + 24 * 3600, 3601 + 24 * 3600, 1 << 30] {
         assert_eq!(is_spent(exp, at(NOW + seconds)), !taken(at(NOW + seconds)), "after {seconds} s");
     }
-    assert!(is_spent(exp, at(NOW + 3601 + 24 * 3600)));
+    assert!(!is_spent(exp, at(NOW + 3660)) && is_spent(exp, at(NOW + 3661)));
+}
+
+#[test]
+fn a_spent_token_never_counts_as_its_pod_and_the_ended_ones_of_a_pod_count_as_one() {
+    let (minter, tokens) = setup();
+    let [old, older] = [NOW, NOW - 3600].map(|issued| {
+        let token = minter.token(&Pod::named("a"), issued);
+        tokens.pod(&token, Use::Batch, at(issued)).unwrap()
+    });
+    assert_eq!(old.counts_as(old.expires), "uid-of-a");
+    let later = at(NOW + 3661);
+    assert!(is_spent(old.expires, later));
+    assert_ne!(old.counts_as(later), "uid-of-a");
+    assert_eq!(old.counts_as(later), older.counts_as(later));
 }
 
 #[test]

@@ -121,7 +121,7 @@ async fn a_log_that_is_sealed_is_read_and_not_written() {
 }
 
 #[tokio::test]
-async fn a_token_is_given_out_when_it_is_taken_for_nothing_any_more() {
+async fn a_token_is_given_out_when_it_is_taken_for_nothing_but_late_batches() {
     let collector = Collector::start(&[]);
     let mut writer = Writer::new(&collector, "a").await;
     let site = collector.kill();
@@ -133,14 +133,24 @@ async fn a_token_is_given_out_when_it_is_taken_for_nothing_any_more() {
     };
     let Ok(Leaf::Session { attested, .. }) = Leaf::decode(&given().await.leaf) else { unreachable!() };
     let after = |seconds: i64| attested.token_expires.plus_nanos(seconds * Time::SECOND);
-    for still in [1, 61, 24 * 3600] {
+    for still in [1, 60] {
         inside.clock.set(after(still));
         assert_eq!(given().await.codec, Codec::Withheld, "{still} s after its end");
     }
-    inside.clock.set(after(24 * 3600 + 1));
+    inside.clock.set(after(61));
     let frame = given().await;
     assert_eq!(Digest::sha256(&frame.body), attested.token_digest);
     let token = String::from_utf8(frame.body).unwrap();
-    let refused = inside.client.with_token(&token).post("/v1/batches", writer.next(&[b"x"])).await;
+    let client = inside.client.with_token(&token);
+    for refused in [
+        put_session(&client, &Sidecar::new(&writer.pod, 9)).await,
+        put_chain(&client, &writer.sidecar, &Chain::of(&writer.pod, "new")).await,
+    ] {
+        assert_eq!((refused.status.as_u16(), refused.problem()), (401, "token".into()));
+    }
+    inside.clock.set(after(24 * 3600));
+    assert_eq!(client.post("/v1/batches", writer.next(&[b"late"])).await.status, 200);
+    inside.clock.set(after(24 * 3600 + 1));
+    let refused = client.post("/v1/batches", writer.next(&[b"too late"])).await;
     assert_eq!((refused.status.as_u16(), refused.problem()), (401, "token".into()));
 }
