@@ -17,7 +17,7 @@ use indelible_chain::policy::Policy;
 use indelible_chain::verify::Finding;
 use tokio::runtime::Handle;
 
-use crate::args::LogsArgs;
+use crate::args::{FilterArgs, LogsArgs};
 use crate::clock;
 use crate::exit::{CommandError, worse};
 use crate::terms::{policy, scope, terms};
@@ -31,7 +31,7 @@ pub use merge::print;
 pub fn run(args: &LogsArgs, runtime: &Handle) -> Result<u8, CommandError> {
     let policy: Policy = policy(&args.trust)?;
     let now = clock::now();
-    let terms = terms(policy.clone(), &args.evidence, &args.filter, now)?;
+    let terms = terms(policy.clone(), &args.evidence, &judged_filter(args), now)?;
     let (mut sources, mut opener) = open(&args.source, runtime)?;
     let outcome = judged(terms, args.evidence.offline, &mut sources, &mut opener)?;
     for finding in &outcome.report.findings {
@@ -50,10 +50,74 @@ pub fn run(args: &LogsArgs, runtime: &Handle) -> Result<u8, CommandError> {
     Ok(exit)
 }
 
+/// What the judge is asked for. What is followed goes on from where each chain ends, and a chain that was quiet in the
+/// range of times may go on in it: its end must be known. The range is the printer's alone then.
+fn judged_filter(args: &LogsArgs) -> FilterArgs {
+    let mut filter = args.filter.clone();
+    if args.follow {
+        (filter.since, filter.until) = (None, None);
+    }
+    filter
+}
+
 /// A finding on stderr, so that stdout stays what the containers printed.
 fn say(finding: &Finding) {
     let mut err = anstream::stderr().lock();
     let (level, class) = (finding.level.word(), finding.class.word());
     let text = lines(&finding.text).replace('\n', "\n  ");
     let _ = writeln!(err, "indelible: {level} {class}: {text}"); // nobody reads stderr: the exit code still tells
+}
+
+#[cfg(test)]
+mod tests {
+    use indelible_chain::id::LeafIndex;
+    use indelible_chain::verify::Scope;
+
+    use super::joined::Joined;
+    use super::*;
+    use crate::args::{self, Command};
+    use crate::clock::rfc3339;
+    use crate::demo::issuer::Issuer;
+    use crate::judging::{Named, judge};
+    use crate::source::Source;
+    use crate::source::directory::Directory;
+    use crate::testlog::{NOW, TestLog};
+
+    const PLAIN: Format = Format { timestamps: false, prefix: false, json: false };
+
+    fn args(log: &TestLog, flags: &[&str]) -> LogsArgs {
+        let (path, key) = (log.path().to_str().unwrap(), log.vkey());
+        let line = ["indelible", "logs", path, "--log-key", &key].into_iter().chain(flags.iter().copied());
+        match args::parse(line.map(Into::into)) {
+            Ok(args::Arguments { command: Command::Logs(args) }) => args,
+            _ => panic!("it is a command line of logs"),
+        }
+    }
+
+    #[test]
+    fn a_chain_that_was_quiet_in_the_range_of_times_is_followed_from_its_end() {
+        let log = TestLog::new(2, &Issuer::new().unwrap());
+        let (first, second) = (3, 4);
+        log.sign_first(second);
+        let args = args(&log, &["--follow", "--since", &rfc3339(NOW.plus_nanos(1))]);
+        let (terms, _) = terms(policy(&args.trust).unwrap(), &args.evidence, &judged_filter(&args), NOW).unwrap();
+        let mut sources = [Named::Open(Source::Directory(Box::new(Directory::open(log.path()).unwrap())))];
+        let outcome = judge(&mut sources, terms).unwrap();
+        let mut out = Vec::new();
+        let mut printer = Printer::new(&mut out, PLAIN, scope(&args.filter, NOW));
+        let printed = print(&outcome, &mut sources, &mut printer).unwrap();
+        printer.end().unwrap();
+        drop(printer);
+        assert_eq!(out, b"", "leaf {first} is from before");
+
+        let mut printer = Printer::new(&mut out, PLAIN, Scope::default());
+        let mut joined = Joined::new(outcome.introduced, printed.runs, 0).unwrap();
+        let mut again = Directory::open(log.path()).unwrap();
+        again.frames(0, log.size(), &mut |_| ()).unwrap();
+        let frame = again.frame(LeafIndex::new(second as u64)).unwrap().unwrap();
+        joined.frame("test", &frame, &mut printer).unwrap();
+        printer.end().unwrap();
+        drop(printer);
+        assert_eq!(String::from_utf8(out).unwrap().lines().count(), 3, "the next batch is shown as it comes");
+    }
 }
