@@ -85,8 +85,10 @@ impl Introduced {
             return;
         }
         match Leaf::decode(leaf) {
-            Ok(Leaf::Session { session, .. }) => {
-                if let Ok(id) = session.id() {
+            Ok(Leaf::Session { session, attested, .. }) => {
+                if let Ok(id) = session.id()
+                    && attested.is_of(&session)
+                {
                     self.sessions.insert(id, session);
                 }
             }

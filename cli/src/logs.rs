@@ -10,6 +10,7 @@ mod joined;
 mod lines;
 mod merge;
 mod runs;
+mod vouched;
 
 use std::io::Write;
 
@@ -20,10 +21,11 @@ use tokio::runtime::Handle;
 use crate::args::{FilterArgs, LogsArgs};
 use crate::clock;
 use crate::exit::{CommandError, worse};
-use crate::terms::{policy, scope, terms};
+use crate::terms::{issuer_keys, policy, scope, terms};
 use crate::text::lines;
 use crate::verify::{judged, open};
 
+use joined::Joined;
 pub use lines::{Format, Printer, word};
 pub use merge::print;
 
@@ -31,7 +33,8 @@ pub use merge::print;
 pub fn run(args: &LogsArgs, runtime: &Handle) -> Result<u8, CommandError> {
     let policy: Policy = policy(&args.trust)?;
     let now = clock::now();
-    let terms = terms(policy.clone(), &args.evidence, &judged_filter(args), now)?;
+    let tokens = issuer_keys(&args.evidence)?;
+    let terms = terms(policy.clone(), &args.evidence, &judged_filter(args), tokens.clone(), now)?;
     let (mut sources, mut opener) = open(&args.source, runtime)?;
     let outcome = judged(terms, args.evidence.offline, &mut sources, &mut opener)?;
     for finding in &outcome.report.findings {
@@ -44,7 +47,9 @@ pub fn run(args: &LogsArgs, runtime: &Handle) -> Result<u8, CommandError> {
     let exit = worse(outcome.report.exit, printed.exit);
     if args.follow {
         printer.flush()?;
-        return follow::run(sources, outcome, printed.runs, &policy, &mut printer, exit, runtime);
+        let joined = Joined::new(outcome.introduced, printed.runs, tokens, exit)?;
+        let logs = follow::Logs { sources, judged: outcome.logs, report: &outcome.report };
+        return follow::run(logs, joined, &policy, &mut printer, runtime);
     }
     printer.end()?;
     Ok(exit)
@@ -73,7 +78,6 @@ mod tests {
     use indelible_chain::id::LeafIndex;
     use indelible_chain::verify::Scope;
 
-    use super::joined::Joined;
     use super::*;
     use crate::args::{self, Command};
     use crate::clock::rfc3339;
@@ -100,7 +104,7 @@ mod tests {
         let (first, second) = (3, 4);
         log.sign_first(second);
         let args = args(&log, &["--follow", "--since", &rfc3339(NOW.plus_nanos(1))]);
-        let (terms, _) = terms(policy(&args.trust).unwrap(), &args.evidence, &judged_filter(&args), NOW).unwrap();
+        let (terms, _) = terms(policy(&args.trust).unwrap(), &args.evidence, &judged_filter(&args), None, NOW).unwrap();
         let mut sources = [Named::Open(Source::Directory(Box::new(Directory::open(log.path()).unwrap())))];
         let outcome = judge(&mut sources, terms).unwrap();
         let mut out = Vec::new();
@@ -111,7 +115,7 @@ mod tests {
         assert_eq!(out, b"", "leaf {first} is from before");
 
         let mut printer = Printer::new(&mut out, PLAIN, Scope::default());
-        let mut joined = Joined::new(outcome.introduced, printed.runs, 0).unwrap();
+        let mut joined = Joined::new(outcome.introduced, printed.runs, None, 0).unwrap();
         let mut again = Directory::open(log.path()).unwrap();
         again.frames(0, log.size(), &mut |_| ()).unwrap();
         let frame = again.frame(LeafIndex::new(second as u64)).unwrap().unwrap();

@@ -90,6 +90,7 @@ pub fn terms(
     policy: Policy,
     evidence: &EvidenceArgs,
     filter: &FilterArgs,
+    tokens: Option<IssuerKeys>,
     now: Time,
 ) -> Result<(Terms, Option<Remembered>), FlagError> {
     let now = evidence.now.map_or(now, |when| when.resolve(now));
@@ -108,12 +109,7 @@ pub fn terms(
     if let Some(path) = &evidence.receipts {
         terms.receipts = receipts(path)?;
     }
-    if let Some(path) = &evidence.issuer_keys {
-        let bytes = read("--issuer-keys", path, MAX_CONFIG_BYTES)?;
-        let keys = IssuerKeys::parse(&bytes, &evidence.audience);
-        let keys = keys.map_err(|e| FlagError::new("--issuer-keys", path, chain_of(&e)))?;
-        terms.tokens = Some(Box::new(keys));
-    }
+    terms.tokens = tokens.map(|keys| Box::new(keys) as _);
     for path in &evidence.checkpoint {
         let note = read("--checkpoint", path, MAX_CHECKPOINT_BYTES)?;
         terms.known.push(Known { by: KnownBy::Operator, label: path.display().to_string(), note });
@@ -125,6 +121,14 @@ pub fn terms(
     }
     terms.known.extend(remembered.iter().flat_map(Remembered::known));
     Ok((terms, remembered))
+}
+
+/// Who may vouch for sessions.
+pub fn issuer_keys(evidence: &EvidenceArgs) -> Result<Option<IssuerKeys>, FlagError> {
+    let Some(path) = &evidence.issuer_keys else { return Ok(None) };
+    let bytes = read("--issuer-keys", path, MAX_CONFIG_BYTES)?;
+    let keys = IssuerKeys::parse(&bytes, &evidence.audience);
+    keys.map(Some).map_err(|e| FlagError::new("--issuer-keys", path, chain_of(&e)))
 }
 
 /// The filter as the judge takes it.

@@ -18,14 +18,14 @@ const MAX_KEYS: usize = 256;
 const MIN_RSA_BYTES: usize = 256;
 
 /// The keys of those who may attest pods.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct IssuerKeys {
     keys: Vec<Key>,
     /// What pods' tokens are for; in a cluster followed by a slash and the audit log's name.
     audience: String,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Key {
     id: Option<String>,
     algorithm: Algorithm,

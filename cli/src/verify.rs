@@ -18,13 +18,14 @@ use crate::source::folder::ReadError;
 use crate::source::http::{FetchError, Peer};
 use crate::source::{OpenError, Opener, SourceError};
 use crate::terminal::say;
-use crate::terms::{policy, read, terms};
+use crate::terms::{issuer_keys, policy, read, terms};
 use crate::text::one_line;
 use crate::{clock, report, terminal};
 
 /// Runs the command; gives the exit code.
 pub fn run(args: &VerifyArgs, runtime: &Handle) -> Result<u8, CommandError> {
-    let terms = terms(policy(&args.trust)?, &args.evidence, &args.filter, clock::now())?;
+    let (policy, tokens) = (policy(&args.trust)?, issuer_keys(&args.evidence)?);
+    let terms = terms(policy, &args.evidence, &args.filter, tokens, clock::now())?;
     let (mut sources, mut opener) = open(&args.source, runtime)?;
     let report = judged(terms, args.evidence.offline, &mut sources, &mut opener)?.report;
     let text = if args.json {

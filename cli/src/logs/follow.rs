@@ -10,7 +10,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use indelible_chain::id::ChainId;
 use indelible_chain::policy::Policy;
 use indelible_chain::verify::Report;
 use tokio::runtime::Handle;
@@ -18,9 +17,8 @@ use tokio::runtime::Handle;
 use super::followed::{Followed, News};
 use super::joined::Joined;
 use super::lines::Printer;
-use super::runs::Runs;
 use crate::exit::{CommandError, UNVERIFIED, worse};
-use crate::judging::{Judged, Named, Outcome};
+use crate::judging::{Judged, Named};
 use crate::limits::FOLLOW_QUEUE;
 use crate::terminal::say;
 use crate::text::one_line;
@@ -28,20 +26,28 @@ use crate::text::one_line;
 /// How often what was printed is handed on, and the user's wish to end is looked for.
 const TURN: Duration = Duration::from_millis(100);
 
+/// What is followed.
+pub struct Logs<'a> {
+    /// Where the logs are.
+    pub sources: Vec<Named>,
+    /// Those that were judged.
+    pub judged: Vec<Judged>,
+    /// What the judge said of them.
+    pub report: &'a Report,
+}
+
 /// Follows the sources until interrupted; gives the exit code.
 pub fn run<W: Write>(
-    sources: Vec<Named>,
-    outcome: Outcome,
-    shown: HashMap<ChainId, Runs>,
+    Logs { sources, judged, report }: Logs<'_>,
+    mut joined: Joined,
     policy: &Policy,
     printer: &mut Printer<W>,
-    exit: u8,
     runtime: &Handle,
 ) -> Result<u8, CommandError> {
     let (send, news) = sync_channel(FOLLOW_QUEUE);
-    let mut logs: HashMap<usize, Judged> = outcome.logs.into_iter().map(|log| (log.source, log)).collect();
+    let mut logs: HashMap<usize, Judged> = judged.into_iter().map(|log| (log.source, log)).collect();
     for (n, source) in sources.into_iter().enumerate() {
-        match followed(source, logs.remove(&n), &outcome.report, policy) {
+        match followed(source, logs.remove(&n), report, policy) {
             Ok(followed) => {
                 let send = send.clone();
                 std::thread::spawn(move || followed.follow(&send));
@@ -50,7 +56,6 @@ pub fn run<W: Write>(
         }
     }
     drop(send);
-    let mut joined = Joined::new(outcome.introduced, shown, exit)?;
     let away = print(&mut joined, &news, &interrupted(runtime), printer)?;
     joined.finish();
     Ok(if away.is_empty() { joined.exit() } else { worse(joined.exit(), UNVERIFIED) })

@@ -14,17 +14,20 @@ use indelible_chain::genesis::Genesis;
 use indelible_chain::id::{ChainId, Seq};
 use indelible_chain::leaf::Leaf;
 use indelible_chain::record::Records;
+use indelible_chain::session::Session;
 use indelible_chain::stored::{Packer, Stored};
 
 use super::lines::{Printer, Whose};
 use super::merge::{Body, positions, unpack};
 use super::runs::{Runs, Taken};
+use super::vouched::flaw;
 use crate::exit::{MISSING, TAMPERED, worse};
 use crate::judging::Introduced;
 use crate::limits::{MAX_HELD_BATCHES, MAX_HELD_BYTES};
 use crate::source::OwnedFrame;
 use crate::terminal::say;
 use crate::text::one_line;
+use crate::tokens::IssuerKeys;
 
 /// Where a batch is in its chain; of two for the same positions both are kept, unless they are the same.
 type Place = (Seq, Seq, Digest);
@@ -35,15 +38,21 @@ pub struct Joined {
     runs: HashMap<ChainId, Runs>,
     held: HashMap<ChainId, BTreeMap<Place, (Commitment, Body)>>,
     held_bytes: usize,
+    tokens: Option<IssuerKeys>,
     packer: Packer,
     exit: u8,
 }
 
 impl Joined {
-    /// Goes on from what was shown.
-    pub fn new(introduced: Introduced, runs: HashMap<ChainId, Runs>, exit: u8) -> Result<Self> {
+    /// Goes on from what was shown, with the keys of who may vouch for sessions.
+    pub fn new(
+        introduced: Introduced,
+        runs: HashMap<ChainId, Runs>,
+        tokens: Option<IssuerKeys>,
+        exit: u8,
+    ) -> Result<Self> {
         let packer = Packer::new()?;
-        Ok(Self { introduced, runs, held: HashMap::new(), held_bytes: 0, packer, exit })
+        Ok(Self { introduced, runs, held: HashMap::new(), held_bytes: 0, tokens, packer, exit })
     }
 
     /// The exit code, as things are.
@@ -60,9 +69,23 @@ impl Joined {
     /// Takes a leaf of a log, and shows what it makes possible.
     pub fn frame<W: Write>(&mut self, log: &str, frame: &OwnedFrame, printer: &mut Printer<W>) -> Result<()> {
         self.introduced.learn(&frame.leaf);
-        let Ok(Leaf::Batch { commitment, .. }) = Leaf::decode(&frame.leaf) else { return Ok(()) };
-        let chain = commitment.chain;
         let what = format!("leaf {} of {log}", frame.index);
+        let stored = Stored { codec: frame.codec, bytes: &frame.body };
+        let commitment = match Leaf::decode(&frame.leaf) {
+            Ok(Leaf::Batch { commitment, .. }) => commitment,
+            Ok(Leaf::Session { session, attested, received_at }) => {
+                let Session { namespace, pod_name, .. } = &session;
+                if printer.wants_of(namespace, pod_name)
+                    && let Some(why) =
+                        flaw((&session, &attested, received_at), stored, self.tokens.as_ref(), &mut self.packer)
+                {
+                    self.complain(TAMPERED, &format!("{what}, a session of pod {namespace}/{pod_name}: {why}"));
+                }
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
+        let chain = commitment.chain;
         let Some(genesis) = self.introduced.chains.get(&chain) else {
             self.complain(
                 TAMPERED,
@@ -75,7 +98,6 @@ impl Joined {
         }
         let session = self.introduced.sessions.get(&commitment.session);
         let signed = session.is_some_and(|s| s.owns(genesis) && commitment.is_signed_by(&s.public_key));
-        let stored = Stored { codec: frame.codec, bytes: &frame.body };
         let unpacked = unpack(&commitment, stored, &mut self.packer);
         match unpacked {
             Ok(body) if signed => self.hold(commitment, body),
@@ -175,7 +197,8 @@ fn name(genesis: &Genesis) -> String {
 
 #[cfg(test)]
 mod tests {
-    use indelible_chain::id::LeafIndex;
+    use indelible_chain::id::{LeafIndex, Time};
+    use indelible_chain::leaf::Attested;
     use indelible_chain::verify::Scope;
 
     use super::super::lines::Format;
@@ -189,15 +212,30 @@ mod tests {
 
     /// Takes these batches of a log in this order; gives what is printed, by batch, and the exit code.
     fn printed(batches: usize, order: impl IntoIterator<Item = u64>) -> (Vec<u64>, u8) {
-        let log = TestLog::new(batches, &Issuer::new().unwrap());
+        printed_of(batches, order, |_, _| ())
+    }
+
+    /// The same of a log whose session leaf says something else.
+    fn printed_of(
+        batches: usize,
+        order: impl IntoIterator<Item = u64>,
+        change: fn(&mut Attested, &mut Time),
+    ) -> (Vec<u64>, u8) {
+        let issuer = Issuer::new().unwrap();
+        let keys = IssuerKeys::parse(issuer.jwks().as_bytes(), Issuer::AUDIENCE).unwrap();
+        let log = TestLog::new(batches, &issuer);
         let mut directory = Directory::open(log.path()).unwrap();
         directory.frames(0, log.size(), &mut |_| ()).unwrap();
         let mut out = Vec::new();
         let format = Format { timestamps: false, prefix: false, json: false };
         let mut printer = Printer::new(&mut out, format, Scope::default());
-        let mut joined = Joined::new(Introduced::default(), HashMap::new(), 0).unwrap();
+        let mut joined = Joined::new(Introduced::default(), HashMap::new(), Some(keys), 0).unwrap();
         for index in (0..FIRST).chain(order.into_iter().map(|n| FIRST + n)) {
-            let frame = directory.frame(LeafIndex::new(index)).unwrap().unwrap();
+            let mut frame = directory.frame(LeafIndex::new(index)).unwrap().unwrap();
+            if let Ok(Leaf::Session { session, mut attested, mut received_at }) = Leaf::decode(&frame.leaf) {
+                change(&mut attested, &mut received_at);
+                frame.leaf = Leaf::Session { session, attested, received_at }.encode().unwrap();
+            }
             joined.frame("test", &frame, &mut printer).unwrap();
         }
         printer.end().unwrap();
@@ -219,5 +257,18 @@ mod tests {
         let order = std::iter::once(0).chain(2..many).chain([1]);
         let shown = std::iter::once(0).chain(2..many).chain([1]).collect();
         assert_eq!(printed(MAX_HELD_BATCHES + 8, order), (shown, MISSING));
+    }
+
+    #[test]
+    fn a_session_for_which_another_pod_is_attested_signs_nothing_that_is_shown() {
+        assert_eq!(printed_of(2, [0, 1], |attested, _| attested.pod_uid = "u-2".into()), (vec![], TAMPERED));
+    }
+
+    #[test]
+    fn a_session_whose_token_fails_or_is_another_one_than_the_leaf_says_is_exit_code_1() {
+        let late = |_: &mut Attested, received_at: &mut Time| *received_at = received_at.plus_nanos(2 * Time::SECOND);
+        assert_eq!(printed_of(2, [0, 1], late), (vec![0, 1], TAMPERED));
+        let another = |attested: &mut Attested, _: &mut Time| attested.token_digest = Digest::sha256(b"another");
+        assert_eq!(printed_of(2, [0, 1], another), (vec![0, 1], TAMPERED));
     }
 }
