@@ -20,7 +20,7 @@ use tokio::runtime::Handle;
 
 use crate::args::{FilterArgs, LogsArgs};
 use crate::clock;
-use crate::exit::{CommandError, worse};
+use crate::exit::{CommandError, unless_shown, worse};
 use crate::terms::{issuer_keys, policy, scope, terms};
 use crate::text::lines;
 use crate::verify::{judged, open};
@@ -31,6 +31,11 @@ pub use merge::print;
 
 /// Runs the command; gives the exit code.
 pub fn run(args: &LogsArgs, runtime: &Handle) -> Result<u8, CommandError> {
+    show(args, runtime, std::io::stdout().lock())
+}
+
+/// Shows the records on `out`; gives the exit code.
+fn show<W: Write>(args: &LogsArgs, runtime: &Handle, out: W) -> Result<u8, CommandError> {
     let policy: Policy = policy(&args.trust)?;
     let now = clock::now();
     let tokens = issuer_keys(&args.evidence)?;
@@ -42,17 +47,19 @@ pub fn run(args: &LogsArgs, runtime: &Handle) -> Result<u8, CommandError> {
     }
     let format = Format { timestamps: args.timestamps, prefix: args.prefix, json: args.json };
     let scope = scope(&args.filter, args.evidence.now.map_or(now, |when| when.resolve(now)));
-    let mut printer = Printer::new(std::io::stdout().lock(), format, scope);
+    let mut printer = Printer::new(out, format, scope);
     let printed = print(&outcome, &mut sources, &mut printer)?;
     let exit = worse(outcome.report.exit, printed.exit);
+    let written = printed.broken.map_or(Ok(()), Err);
     if args.follow {
-        printer.flush()?;
+        if let Err(e) = written.and_then(|()| printer.flush()) {
+            return Ok(unless_shown(exit, Err(e)));
+        }
         let joined = Joined::new(outcome.introduced, printed.runs, tokens, exit)?;
         let logs = follow::Logs { sources, judged: outcome.logs, report: &outcome.report };
-        return follow::run(logs, joined, &policy, &mut printer, runtime);
+        return Ok(follow::run(logs, joined, &policy, &mut printer, runtime));
     }
-    printer.end()?;
-    Ok(exit)
+    Ok(unless_shown(exit, written.and_then(|()| printer.end())))
 }
 
 /// What the judge is asked for. What is followed goes on from where each chain ends, and a chain that was quiet in the
@@ -89,12 +96,41 @@ mod tests {
 
     const PLAIN: Format = Format { timestamps: false, prefix: false, json: false };
 
+    /// An output whose reader has gone away.
+    pub struct Broken;
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Err(std::io::ErrorKind::BrokenPipe.into())
+        }
+    }
+
     fn args(log: &TestLog, flags: &[&str]) -> LogsArgs {
         let (path, key) = (log.path().to_str().unwrap(), log.vkey());
         let line = ["indelible", "logs", path, "--log-key", &key].into_iter().chain(flags.iter().copied());
         match args::parse(line.map(Into::into)) {
             Ok(args::Arguments { command: Command::Logs(args) }) => args,
             _ => panic!("it is a command line of logs"),
+        }
+    }
+
+    #[test]
+    fn what_is_false_is_told_even_if_nobody_reads_the_records() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        for (changes, follow, exit) in [(true, "--prefix", 1), (true, "--follow", 1), (false, "--prefix", 4)] {
+            let log = TestLog::new(2, &Issuer::new().unwrap());
+            std::fs::write(log.path().join("version"), "1 test\n").unwrap();
+            if changes {
+                let mut bytes = std::fs::read(log.segment()).unwrap();
+                bytes[log.frames[4].1 - 1] ^= 1;
+                std::fs::write(log.segment(), bytes).unwrap();
+            }
+            let args = args(&log, &[follow]);
+            assert_eq!(show(&args, runtime.handle(), Broken).unwrap(), exit, "{follow}");
         }
     }
 

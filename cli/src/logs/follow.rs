@@ -5,11 +5,10 @@
 //! on stderr, once; the exit code tells what was false (1), what is missing (2), and what was away at the end (4).
 
 use std::collections::{BTreeSet, HashMap};
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
 use indelible_chain::policy::Policy;
 use indelible_chain::verify::Report;
 use tokio::runtime::Handle;
@@ -17,7 +16,7 @@ use tokio::runtime::Handle;
 use super::followed::{Followed, News};
 use super::joined::Joined;
 use super::lines::Printer;
-use crate::exit::{CommandError, UNVERIFIED, worse};
+use crate::exit::{UNVERIFIED, unless_shown, worse};
 use crate::judging::{Judged, Named};
 use crate::limits::FOLLOW_QUEUE;
 use crate::terminal::say;
@@ -39,11 +38,11 @@ pub struct Logs<'a> {
 /// Follows the sources until interrupted; gives the exit code.
 pub fn run<W: Write>(
     Logs { sources, judged, report }: Logs<'_>,
-    mut joined: Joined,
+    joined: Joined,
     policy: &Policy,
     printer: &mut Printer<W>,
     runtime: &Handle,
-) -> Result<u8, CommandError> {
+) -> u8 {
     let (send, news) = sync_channel(FOLLOW_QUEUE);
     let mut logs: HashMap<usize, Judged> = judged.into_iter().map(|log| (log.source, log)).collect();
     for (n, source) in sources.into_iter().enumerate() {
@@ -56,9 +55,7 @@ pub fn run<W: Write>(
         }
     }
     drop(send);
-    let away = print(&mut joined, &news, &interrupted(runtime), printer)?;
-    joined.finish();
-    Ok(if away.is_empty() { joined.exit() } else { worse(joined.exit(), UNVERIFIED) })
+    show(joined, &news, &interrupted(runtime), printer)
 }
 
 /// A source that can be followed, or why it is not.
@@ -85,14 +82,28 @@ fn interrupted(runtime: &Handle) -> Receiver<()> {
     interrupted
 }
 
-/// Prints what comes, until it is enough or nothing more can come. Gives the logs that are away then.
+/// Shows what comes, until it is enough or nothing more can come or be written; gives the exit code.
+fn show<W: Write>(
+    mut joined: Joined,
+    news: &Receiver<News>,
+    interrupted: &Receiver<()>,
+    printer: &mut Printer<W>,
+) -> u8 {
+    let mut away = BTreeSet::new();
+    let shown = print(&mut joined, news, interrupted, printer, &mut away);
+    joined.finish();
+    let exit = if away.is_empty() { joined.exit() } else { worse(joined.exit(), UNVERIFIED) };
+    unless_shown(exit, shown)
+}
+
+/// Prints what comes; `away` are the logs that are away.
 fn print<W: Write>(
     joined: &mut Joined,
     news: &Receiver<News>,
     interrupted: &Receiver<()>,
     printer: &mut Printer<W>,
-) -> Result<BTreeSet<String>> {
-    let mut away = BTreeSet::new();
+    away: &mut BTreeSet<String>,
+) -> io::Result<()> {
     let mut flushed = Instant::now();
     while interrupted.try_recv().is_err() {
         match news.recv_timeout(TURN) {
@@ -122,6 +133,41 @@ fn print<W: Write>(
             flushed = Instant::now();
         }
     }
-    printer.end()?;
-    Ok(away)
+    printer.end()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use indelible_chain::verify::Scope;
+
+    use super::super::lines::Format;
+    use super::super::tests::Broken;
+    use super::*;
+    use crate::demo::issuer::Issuer;
+    use crate::judging::Introduced;
+    use crate::source::directory::Directory;
+    use crate::source::{Found, OwnedFrame};
+    use crate::testlog::TestLog;
+
+    #[test]
+    fn what_was_false_while_it_was_followed_is_told_even_if_the_output_breaks() {
+        let log = TestLog::new(1, &Issuer::new().unwrap());
+        let (send, news) = sync_channel(FOLLOW_QUEUE);
+        Directory::open(log.path())
+            .unwrap()
+            .frames(0, log.size(), &mut |found| {
+                let Found::Frame(frame) = found else { panic!("it is whole") };
+                send.send(News::Frame { log: Arc::from("test"), frame: OwnedFrame::from(frame) }).unwrap();
+            })
+            .unwrap();
+        send.send(News::Ended { log: Arc::from("test"), why: "rewritten".into(), exit: 1 }).unwrap();
+        drop(send);
+        let (_enough, interrupted) = sync_channel(1);
+        let format = Format { timestamps: false, prefix: false, json: false };
+        let mut printer = Printer::new(Broken, format, Scope::default());
+        let joined = Joined::new(Introduced::default(), HashMap::new(), None, 0).unwrap();
+        assert_eq!(show(joined, &news, &interrupted, &mut printer), 1);
+    }
 }

@@ -5,7 +5,7 @@
 //! hold is said and not shown, and the exit code tells.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
+use std::io::{self, Write};
 
 use anyhow::Result;
 use indelible_chain::batch::Commitment;
@@ -67,7 +67,7 @@ impl Joined {
     }
 
     /// Takes a leaf of a log, and shows what it makes possible.
-    pub fn frame<W: Write>(&mut self, log: &str, frame: &OwnedFrame, printer: &mut Printer<W>) -> Result<()> {
+    pub fn frame<W: Write>(&mut self, log: &str, frame: &OwnedFrame, printer: &mut Printer<W>) -> io::Result<()> {
         self.introduced.learn(&frame.leaf);
         let what = format!("leaf {} of {log}", frame.index);
         let stored = Stored { codec: frame.codec, bytes: &frame.body };
@@ -122,7 +122,7 @@ impl Joined {
     }
 
     /// Shows the batches that meet what was shown.
-    fn show<W: Write>(&mut self, chain: ChainId, printer: &mut Printer<W>) -> Result<()> {
+    fn show<W: Write>(&mut self, chain: ChainId, printer: &mut Printer<W>) -> io::Result<()> {
         let Some(genesis) = self.introduced.chains.get(&chain).cloned() else { return Ok(()) };
         let Some(mut held) = self.held.remove(&chain) else { return Ok(()) };
         let mut met = true;

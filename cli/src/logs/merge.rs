@@ -6,7 +6,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
-use std::io::Write;
+use std::io::{self, Write};
 
 use anyhow::Result;
 use indelible_chain::batch::{Batch, Commitment};
@@ -42,6 +42,8 @@ pub struct Printed {
     pub exit: u8,
     /// What was shown of each chain.
     pub runs: HashMap<ChainId, Runs>,
+    /// Why nothing more could be written, if so.
+    pub broken: Option<io::Error>,
 }
 
 /// Why a stretch of a chain is not shown.
@@ -81,7 +83,10 @@ pub fn print<W: Write>(outcome: &Outcome, sources: &mut [Named], printer: &mut P
         let chain = &mut chains[n];
         let whose = Whose { chain: chain.route.chain_id, genesis: chain.genesis };
         if let Some((seq, record)) = chain.take() {
-            printer.record(whose, seq, &record)?;
+            printed.broken = printer.record(whose, seq, &record).err();
+            if printed.broken.is_some() {
+                break;
+            }
         }
         while chain.records.is_empty() && chain.next < chain.route.stretches.len() {
             let stretch = chain.route.stretches[chain.next];
