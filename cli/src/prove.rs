@@ -94,10 +94,17 @@ fn position(wanted: &Wanted, scope: &Scope, sources: &mut [Named]) -> Result<Res
         Err(NotOne::Several(text)) => return Err(CommandError::Usage(text + &unreadable)),
         Err(NotOne::None(text)) => return Ok(Err(text + &unreadable)),
     };
-    let seq = wanted.seq(chain, sources, now)?;
-    Ok(seq
-        .map(|seq| Position { chain, seq })
-        .ok_or_else(|| format!("no source shows a record of chain {chain} from that time on{unreadable}")))
+    let (seq, unread) = wanted.seq(chain, sources, now)?;
+    let unread = unread.iter().map(|why| format!("\n  not read: {why}"));
+    let unread: String = unread.collect();
+    Ok(match seq {
+        Some(seq) if unread.is_empty() => Ok(Position { chain, seq }),
+        Some(seq) => Err(format!(
+            "the first record of chain {chain} from that time on may be in a source that could not be read; what is \
+             shown begins with record {seq}: {chain}/{seq} proves it, as what it is{unread}"
+        )),
+        None => Err(format!("no source shows a record of chain {chain} from that time on{unread}")),
+    })
 }
 
 /// `<file>.session`.

@@ -18,7 +18,8 @@ use crate::clock::rfc3339;
 use crate::exit::CommandError;
 use crate::inventory::{Chain, Inventory};
 use crate::judging::Named;
-use crate::source::{Found, Source};
+use crate::source::http::FetchError;
+use crate::source::{Found, Source, SourceError};
 use crate::text::one_line;
 use crate::values::{When, when};
 
@@ -84,7 +85,10 @@ impl Wanted {
     pub fn chain(&self, inventory: &Inventory, now: Time) -> Result<ChainId, NotOne> {
         let named = inventory.sorted().into_iter().filter(|(id, _)| id.to_string().starts_with(&self.prefix));
         let named: Vec<_> = named.collect();
-        let holding: Vec<_> = named.iter().copied().filter(|(_, chain)| self.is_in(chain, now)).collect();
+        let mut holding: Vec<_> = named.iter().copied().filter(|(_, chain)| self.is_in(chain, now)).collect();
+        if holding.is_empty() {
+            holding = named.iter().copied().filter(|(_, chain)| self.is_before(chain, now)).collect();
+        }
         match holding.as_slice() {
             [(id, _)] => Ok(**id),
             [] => Err(NotOne::None(candidates("no chain here has this record", &named, inventory))),
@@ -105,30 +109,33 @@ impl Wanted {
         }
     }
 
-    /// The position in that chain; `None` if no source has it.
-    pub fn seq(&self, chain: ChainId, sources: &mut [Named], now: Time) -> Result<Option<Seq>> {
+    /// Whether the time is before all records of a chain: the first from then on is its first one.
+    fn is_before(&self, chain: &Chain, now: Time) -> bool {
+        match self.which {
+            Which::Seq(_) => false,
+            Which::From(when) => chain.first.is_some_and(|first| when.resolve(now) < first),
+        }
+    }
+
+    /// The position in that chain, `None` if no source shows it; and which sources could not be read, where it takes all
+    /// of them to say it.
+    pub fn seq(&self, chain: ChainId, sources: &mut [Named], now: Time) -> Result<(Option<Seq>, Vec<String>)> {
         let when = match self.which {
-            Which::Seq(seq) => return Ok(Some(seq)),
+            Which::Seq(seq) => return Ok((Some(seq), Vec::new())),
             Which::From(when) => when.resolve(now),
         };
         let mut first = First { chain, from: when, packer: Packer::new()?, seq: None };
+        let mut unread = Vec::new();
         for source in sources {
-            // What cannot be read is told where the proof is made.
-            let _ = match source {
-                Named::Closed { .. } => Ok(()),
-                Named::Open(Source::Collector(collector)) => collector
-                    .batches(&chain.to_string(), 0, u64::MAX, &mut |frame| first.look(&frame))
-                    .map_err(anyhow::Error::from),
-                Named::Open(source) => source
-                    .frames(0, u64::MAX, &mut |found| {
-                        if let Found::Frame(frame) = found {
-                            first.look(&frame);
-                        }
-                    })
-                    .map_err(anyhow::Error::from),
+            let (label, read) = match source {
+                Named::Closed { label, why } => (label.clone(), Err(why.clone())),
+                Named::Open(source) => (source.label(), first.read(source).map_err(|e| e.to_string())),
             };
+            if let Err(why) = read {
+                unread.push(one_line(&format!("{label}: {why}")));
+            }
         }
-        Ok(first.seq)
+        Ok((first.seq, unread))
     }
 }
 
@@ -178,6 +185,23 @@ struct First {
 }
 
 impl First {
+    fn read(&mut self, source: &mut Source) -> Result<(), SourceError> {
+        match source {
+            Source::Collector(collector) => {
+                match collector.batches(&self.chain.to_string(), 0, u64::MAX, &mut |frame| self.look(&frame)) {
+                    // It is there, and has none of the chain.
+                    Err(FetchError::NotFound { .. }) => Ok(()),
+                    read => Ok(read?),
+                }
+            }
+            source @ Source::Directory(_) => source.frames(0, u64::MAX, &mut |found| {
+                if let Found::Frame(frame) = found {
+                    self.look(&frame);
+                }
+            }),
+        }
+    }
+
     fn look(&mut self, frame: &Frame<'_>) {
         let Ok(Leaf::Batch { commitment, .. }) = Leaf::decode(frame.leaf) else { return };
         if commitment.chain != self.chain || self.seq.is_some_and(|seq| seq <= commitment.first_seq) {
@@ -248,9 +272,25 @@ mod tests {
         let now = rfc3339(NOW);
         let time = wanted(&now);
         assert_eq!(time.chain(&inventory, NOW).ok(), Some(log.chain));
-        assert_eq!(time.seq(log.chain, &mut sources, NOW).unwrap(), Some(Seq::new(0)));
+        assert_eq!(time.seq(log.chain, &mut sources, NOW).unwrap(), (Some(Seq::new(0)), vec![]));
+        let before = wanted(&rfc3339(NOW.plus_nanos(-1)));
+        assert_eq!(before.chain(&inventory, NOW).ok(), Some(log.chain), "its first record is from then on");
         let later = wanted(&rfc3339(NOW.plus_nanos(1)));
         assert!(matches!(later.chain(&inventory, NOW), Err(NotOne::None(_))));
-        assert_eq!(later.seq(log.chain, &mut sources, NOW).unwrap(), None);
+        assert_eq!(later.seq(log.chain, &mut sources, NOW).unwrap(), (None, vec![]));
+    }
+
+    #[test]
+    fn while_a_source_cannot_be_read_no_record_is_said_to_be_the_first_from_a_time_on() {
+        let (log, _, mut sources) = listed();
+        let position = |text: &str, sources: &mut [Named]| {
+            super::super::position(&wanted(&format!("{}/{text}", log.chain)), &Scope::default(), sources).unwrap()
+        };
+        let now = rfc3339(NOW);
+        assert_eq!(position(&now, &mut sources), Ok(Position { chain: log.chain, seq: Seq::ZERO }));
+        sources.push(Named::Closed { label: "nowhere".into(), why: "no such directory".into() });
+        let why = position(&now, &mut sources).unwrap_err();
+        assert!(why.contains("nowhere: no such directory") && why.contains(&format!("{}/0", log.chain)), "{why}");
+        assert_eq!(position("0", &mut sources), Ok(Position { chain: log.chain, seq: Seq::ZERO }));
     }
 }
