@@ -69,6 +69,8 @@ pub const MAX_OPEN_BYTES: usize = 256 * 1024 * 1024;
 pub const MAX_HELD_BATCHES: usize = 256;
 /// Bytes of the batches of all chains that it holds so.
 pub const MAX_HELD_BYTES: usize = 64 * 1024 * 1024;
+/// Ends of batches of one chain, the last ones, whose links it keeps to hold against them what comes again.
+pub const MAX_COMPARED_ENDS: usize = 256;
 /// Bytes of leaves and bodies that it holds of a log until it knows that a checkpoint covers them; what is beyond is
 /// read once more then.
 pub const MAX_UNCOVERED_BYTES: usize = 16 * 1024 * 1024;

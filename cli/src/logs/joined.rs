@@ -179,13 +179,24 @@ impl Joined {
         true
     }
 
-    /// Says what still waits.
+    /// Says what still waits, and what could not be compared.
     pub fn finish(&self) {
-        for (chain, held) in &self.held {
-            let first = held.keys().next().map_or(Seq::ZERO, |(first, ..)| *first);
-            let of = self.introduced.chains.get(chain).map_or_else(|| format!("chain {chain}"), name);
-            say(format_args!("{of}: records from {first} on are not shown, those before them have not come yet"));
+        for text in self.open() {
+            say(text);
         }
+    }
+
+    fn open(&self) -> Vec<String> {
+        let of = |chain| self.introduced.chains.get(chain).map_or_else(|| format!("chain {chain}"), name);
+        let waits = self.held.iter().map(|(chain, held)| {
+            let (of, first) = (of(chain), held.keys().next().map_or(Seq::ZERO, |(first, ..)| *first));
+            format!("{of}: records from {first} on are not shown, those before them have not come yet")
+        });
+        let uncompared = self.runs.iter().filter(|(_, runs)| runs.uncompared() > 0).map(|(chain, runs)| {
+            let (of, count) = (of(chain), runs.uncompared());
+            format!("{of}: batches of what was shown that came again and were not compared: {count}; verify does")
+        });
+        waits.chain(uncompared).collect()
     }
 }
 
@@ -204,6 +215,7 @@ mod tests {
     use super::super::lines::Format;
     use super::*;
     use crate::demo::issuer::Issuer;
+    use crate::limits::MAX_COMPARED_ENDS;
     use crate::source::directory::Directory;
     use crate::testlog::TestLog;
 
@@ -212,7 +224,8 @@ mod tests {
 
     /// Takes these batches of a log in this order; gives what is printed, by batch, and the exit code.
     fn printed(batches: usize, order: impl IntoIterator<Item = u64>) -> (Vec<u64>, u8) {
-        printed_of(batches, order, |_, _| ())
+        let (printed, joined) = printed_of(batches, order, |_, _| ());
+        (printed, joined.exit())
     }
 
     /// The same of a log whose session leaf says something else.
@@ -220,7 +233,7 @@ mod tests {
         batches: usize,
         order: impl IntoIterator<Item = u64>,
         change: fn(&mut Attested, &mut Time),
-    ) -> (Vec<u64>, u8) {
+    ) -> (Vec<u64>, Joined) {
         let issuer = Issuer::new().unwrap();
         let keys = IssuerKeys::parse(issuer.jwks().as_bytes(), Issuer::AUDIENCE).unwrap();
         let log = TestLog::new(batches, &issuer);
@@ -242,7 +255,7 @@ mod tests {
         drop(printer);
         let text = String::from_utf8(out).unwrap();
         let batch = |line: &str| line.strip_prefix("line 0 of batch ").map(|n| n.parse().unwrap());
-        (text.lines().filter_map(batch).collect(), joined.exit())
+        (text.lines().filter_map(batch).collect(), joined)
     }
 
     #[test]
@@ -261,14 +274,28 @@ mod tests {
 
     #[test]
     fn a_session_for_which_another_pod_is_attested_signs_nothing_that_is_shown() {
-        assert_eq!(printed_of(2, [0, 1], |attested, _| attested.pod_uid = "u-2".into()), (vec![], TAMPERED));
+        let (shown, joined) = printed_of(2, [0, 1], |attested, _| attested.pod_uid = "u-2".into());
+        assert_eq!((shown, joined.exit()), (vec![], TAMPERED));
     }
 
     #[test]
     fn a_session_whose_token_fails_or_is_another_one_than_the_leaf_says_is_exit_code_1() {
         let late = |_: &mut Attested, received_at: &mut Time| *received_at = received_at.plus_nanos(2 * Time::SECOND);
-        assert_eq!(printed_of(2, [0, 1], late), (vec![0, 1], TAMPERED));
+        let (shown, joined) = printed_of(2, [0, 1], late);
+        assert_eq!((shown, joined.exit()), (vec![0, 1], TAMPERED));
         let another = |attested: &mut Attested, _: &mut Time| attested.token_digest = Digest::sha256(b"another");
-        assert_eq!(printed_of(2, [0, 1], another), (vec![0, 1], TAMPERED));
+        let (shown, joined) = printed_of(2, [0, 1], another);
+        assert_eq!((shown, joined.exit()), (vec![0, 1], TAMPERED));
+    }
+
+    #[test]
+    fn a_batch_that_comes_again_too_late_to_be_compared_is_said_at_the_end() {
+        let many = MAX_COMPARED_ENDS as u64 + 1;
+        let (shown, joined) = printed_of(MAX_COMPARED_ENDS + 1, (0..many).chain([1]), |_, _| ());
+        assert_eq!((shown.len() as u64, joined.exit(), joined.open()), (many, 0, vec![]));
+        let (shown, joined) = printed_of(MAX_COMPARED_ENDS + 1, (0..many).chain([0]), |_, _| ());
+        assert_eq!((shown.len() as u64, joined.exit()), (many, 0));
+        let said = joined.open().join("\n");
+        assert!(said.starts_with("shop/checkout/app: ") && said.contains("not compared: 1;"), "{said}");
     }
 }
