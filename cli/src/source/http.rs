@@ -239,7 +239,8 @@ impl Client {
         })
     }
 
-    /// Several whole answers at once, in the order of the paths. What fails is asked for again, by itself.
+    /// Several whole answers at once, in the order of the paths. What fails is asked for again, by itself; once that says
+    /// that nobody answers, it is the last answer: each further one would take as long, and say the same.
     pub fn get_all(&mut self, paths: &[String], limit: usize) -> Vec<Result<Vec<u8>, FetchError>> {
         let runtime = self.runtime.clone();
         let asked: Vec<_> = paths
@@ -250,11 +251,19 @@ impl Client {
                 Some(runtime.spawn(async move { timeout(ANSWER_TIMEOUT, whole(sender, request, limit)).await }))
             })
             .collect();
-        let answers = paths.iter().zip(asked).map(|(path, asked)| match asked.map(|task| runtime.block_on(task)) {
-            Some(Ok(Ok(Some(bytes)))) => Ok(bytes),
-            _ => self.get(path, limit),
-        });
-        answers.collect()
+        let mut answers = Vec::new();
+        for (path, asked) in paths.iter().zip(asked) {
+            let answer = match asked.map(|task| runtime.block_on(task)) {
+                Some(Ok(Ok(Some(bytes)))) => Ok(bytes),
+                _ => self.get(path, limit),
+            };
+            let is_outage = answer.as_ref().is_err_and(FetchError::is_outage);
+            answers.push(answer);
+            if is_outage {
+                break;
+            }
+        }
+        answers
     }
 
     /// An answer to be read piece by piece; the server was asked to `wait` that long for it.
@@ -430,17 +439,37 @@ fn why(error: &(dyn std::error::Error + 'static)) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_reader_token_goes_to_collectors_alone_and_each_has_its_own_port() {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let token = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(token.path(), "secret\n").unwrap();
+    fn no_roots() -> TlsConnector {
         let roots = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap()
             .with_root_certificates(rustls::RootCertStore::empty())
             .with_no_client_auth();
-        let tls = TlsConnector::from(Arc::new(roots));
+        TlsConnector::from(Arc::new(roots))
+    }
+
+    #[test]
+    fn of_a_server_that_does_not_answer_one_path_is_asked_for_and_not_each_of_them() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let asked = std::thread::spawn(move || {
+            // Whoever comes is sent away at once; the last one says so.
+            listener.incoming().take_while(|one| one.as_ref().unwrap().peek(&mut [0]).unwrap() == 1).count()
+        });
+        let mut client = Client::new(runtime.handle().clone(), &url, Peer::Collector, no_roots(), None).unwrap();
+        let answers = client.get_all(&["/a".to_owned(), "/b".to_owned(), "/c".to_owned()], 1);
+        assert!(matches!(answers.as_slice(), [Err(e)] if e.is_outage()), "{answers:?}");
+        drop(std::net::TcpStream::connect(url.strip_prefix("https://").unwrap()).unwrap());
+        assert_eq!(asked.join().unwrap(), 1 + MAX_RETRIES as usize);
+    }
+
+    #[test]
+    fn a_reader_token_goes_to_collectors_alone_and_each_has_its_own_port() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let token = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(token.path(), "secret\n").unwrap();
+        let tls = no_roots();
         for (peer, port, sends) in [(Peer::Collector, 7443, true), (Peer::Witness, 443, false)] {
             let token = Some(token.path().to_owned());
             let client = Client::new(runtime.handle().clone(), "https://a.test", peer, tls.clone(), token).unwrap();
