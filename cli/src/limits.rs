@@ -67,7 +67,7 @@ pub const MAX_JOINED_BYTES: usize = 64 * 1024 * 1024;
 pub const MAX_OPEN_BYTES: usize = 256 * 1024 * 1024;
 /// Batches of one chain that `logs --follow` holds until those before them come; then it goes on without them.
 pub const MAX_HELD_BATCHES: usize = 256;
-/// Bytes of the batches of all chains that it holds so.
+/// Bytes of the batches of all chains that it holds so, and of their records' links.
 pub const MAX_HELD_BYTES: usize = 64 * 1024 * 1024;
 /// Ends of batches of one chain, the last ones, whose links it keeps to hold against them what comes again.
 pub const MAX_COMPARED_ENDS: usize = 256;

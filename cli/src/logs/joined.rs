@@ -115,10 +115,10 @@ impl Joined {
     }
 
     fn hold(&mut self, commitment: Commitment, body: Body) {
-        self.held_bytes += body.bytes.len();
+        self.held_bytes += body.len();
         let place = (commitment.first_seq, commitment.next_seq(), commitment.last_link);
         let before = self.held.entry(commitment.chain).or_default().insert(place, (commitment, body));
-        self.held_bytes -= before.map_or(0, |(_, body)| body.bytes.len());
+        self.held_bytes -= before.map_or(0, |(_, body)| body.len());
     }
 
     /// Shows the batches that meet what was shown.
@@ -148,7 +148,7 @@ impl Joined {
                     }
                 }
                 met = true;
-                self.held_bytes -= body.bytes.len();
+                self.held_bytes -= body.len();
             }
         }
         if !held.is_empty() {
@@ -208,7 +208,7 @@ fn name(genesis: &Genesis) -> String {
 
 #[cfg(test)]
 mod tests {
-    use indelible_chain::id::{LeafIndex, Time};
+    use indelible_chain::id::{Head, LeafIndex, Time};
     use indelible_chain::leaf::Attested;
     use indelible_chain::verify::Scope;
 
@@ -262,6 +262,16 @@ mod tests {
     fn a_batch_that_comes_too_early_waits_and_one_that_comes_again_is_not_shown_again() {
         assert_eq!(printed(4, [0, 2, 3, 0, 1, 2, 4]), (vec![0, 1, 2, 3], 0));
         assert_eq!(printed(4, [1, 3]), (vec![], 0), "still waiting");
+    }
+
+    #[test]
+    fn what_waits_is_counted_with_the_links_of_its_records_and_no_more_when_it_is_shown() {
+        let (_, joined) = printed_of(4, [1], |_, _| ());
+        let (_, body) = joined.held.values().next().unwrap().values().next().unwrap();
+        assert_eq!(body.heads.len(), 4);
+        assert_eq!(joined.held_bytes, body.bytes.len() + 4 * size_of::<Head>());
+        let (_, joined) = printed_of(4, [1, 1, 2, 0], |_, _| ());
+        assert_eq!(joined.held_bytes, 0);
     }
 
     #[test]

@@ -175,6 +175,13 @@ pub struct Body {
     pub heads: Vec<Head>,
 }
 
+impl Body {
+    /// Bytes that it takes.
+    pub fn len(&self) -> usize {
+        self.bytes.len() + std::mem::size_of_val(self.heads.as_slice())
+    }
+}
+
 /// A batch's body, if it is the one that its commitment is about.
 pub fn unpack(commitment: &Commitment, stored: Stored<'_>, packer: &mut Packer) -> Result<Body, String> {
     let bytes = packer.unpack(stored, commitment.body_len as usize).map_err(|e| e.to_string())?;
