@@ -290,7 +290,8 @@ impl Shared {
             if let Some(session) = state.index.sessions.get(&id) {
                 return Ok(Some(session.clone()));
             }
-            let at = state.table.sessions.get(&id).copied();
+            // A leaf that the writer has just put into its group is on no disk yet: it is known when it is in the index.
+            let at = state.table.sessions.get(&id).copied().filter(|at| u64::from(at.offset) < state.durable.bytes);
             at.map(|at| (state.table.first, at, state.durable.bytes))
         };
         let mut place = active;
@@ -427,7 +428,8 @@ pub struct Parts {
 impl Parts {
     /// Adds what the segment that begins with `first` and is readable up to `end` has.
     pub fn add(&mut self, first: LeafIndex, end: u64, part: &Part) {
-        let genesis = part.genesis.map(|at| (first, at, end));
+        // Beyond the end stands what the writer has just put into its group: it is known when it is in the index.
+        let genesis = part.genesis.filter(|at| u64::from(at.offset) < end).map(|at| (first, at, end));
         self.genesis = match (self.genesis, genesis) {
             (Some(a), Some(b)) => Some(if a.0 <= b.0 { a } else { b }),
             (a, b) => a.or(b),

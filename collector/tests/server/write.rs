@@ -313,12 +313,13 @@ async fn what_was_not_stored_does_not_count_against_its_pod() {
     // One session many times at once: each that came too early to find it known was counted, and one is stored.
     let calls = (0..60).map(|_| {
         let (client, sidecar) = (client.clone(), Sidecar::new(&pod, 1));
-        tokio::spawn(async move { put_session(&client, &sidecar).await.status.as_u16() })
+        tokio::spawn(async move { put_session(&client, &sidecar).await })
     });
     let mut fresh = 0;
     for call in calls.collect::<Vec<_>>() {
-        let status = call.await.unwrap();
-        assert!([200, 201].contains(&status), "{status}");
+        let answer = call.await.unwrap();
+        let status = answer.status.as_u16();
+        assert!([200, 201].contains(&status), "{status}: {}", String::from_utf8_lossy(&answer.body));
         fresh += usize::from(status == 201);
     }
     assert_eq!(fresh, 1);
