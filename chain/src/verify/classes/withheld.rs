@@ -52,15 +52,23 @@ pub(super) fn withheld(case: &Case<'_>, out: &mut Findings) {
 #[cfg(test)]
 mod tests {
     use super::super::super::class::Class;
-    use super::super::super::testing::{Shop, World, assert_honest, assert_only, at, found};
+    use super::super::super::testing::{Log, Shop, World, assert_honest, assert_only, at, found};
     use super::super::findings::TAMPERED;
     use crate::id::LeafIndex;
+    use crate::receipt::{KeptReceipt, Receipt};
 
     /// The shop, whose second batch log 1 took, and the receipt for it.
-    fn with_receipt() -> (Shop, crate::receipt::KeptReceipt) {
+    fn with_receipt() -> (Shop, KeptReceipt) {
         let shop = World::shop_before_signing();
         let kept = shop.world.logs[1].receipt(LeafIndex::new(3));
         (shop, kept)
+    }
+
+    /// The same receipt, for a leaf that the log would have later.
+    fn for_leaf(log: &Log, index: u64, mut kept: KeptReceipt) -> KeptReceipt {
+        let Receipt { log: id, leaf_hash, received_at, .. } = kept.receipt;
+        kept.receipt = Receipt::sign(log.signer.private_key(), id, LeafIndex::new(index), leaf_hash, received_at);
+        kept
     }
 
     #[test]
@@ -115,20 +123,12 @@ mod tests {
     #[test]
     fn a_log_that_does_not_cover_a_receipt_is_convicted_by_its_own_younger_leaves() {
         for (newest, is_convicted) in [(72, false), (73, true)] {
-            let (mut shop, _) = with_receipt();
-            let kept = shop.world.logs[1].receipt(LeafIndex::new(3));
+            let (mut shop, kept) = with_receipt();
             // The log ends before that leaf, but for a younger one.
-            shop.world.logs[1].entries.truncate(3);
-            shop.world.logs[1].start(at(newest));
-            let mut kept = kept;
-            kept.receipt = crate::receipt::Receipt::sign(
-                shop.world.logs[1].signer.private_key(),
-                kept.receipt.log,
-                LeafIndex::new(9),
-                kept.receipt.leaf_hash,
-                kept.receipt.received_at,
-            );
-            shop.world.terms.receipts.push(("kept".into(), kept));
+            let log = &mut shop.world.logs[1];
+            log.entries.truncate(3);
+            log.start(at(newest));
+            shop.world.terms.receipts.push(("kept".into(), for_leaf(log, 9, kept)));
             shop.world.sign_all();
             let report = shop.world.judge();
             assert_eq!(found(&report).contains(&(Class::Withheld, TAMPERED.1)), is_convicted, "{:?}", report.findings);
@@ -152,21 +152,12 @@ mod tests {
     #[test]
     fn a_log_that_dates_its_last_leaf_back_is_convicted_by_the_youngest() {
         for (youngest, is_convicted) in [(72, false), (73, true)] {
-            let (mut shop, _) = with_receipt();
-            let kept = shop.world.logs[1].receipt(LeafIndex::new(3));
+            let (mut shop, kept) = with_receipt();
             let log = &mut shop.world.logs[1];
             log.entries.truncate(3);
             log.start(at(youngest));
             log.start(at(13));
-            let mut kept = kept;
-            kept.receipt = crate::receipt::Receipt::sign(
-                log.signer.private_key(),
-                kept.receipt.log,
-                LeafIndex::new(9),
-                kept.receipt.leaf_hash,
-                kept.receipt.received_at,
-            );
-            shop.world.terms.receipts.push(("kept".into(), kept));
+            shop.world.terms.receipts.push(("kept".into(), for_leaf(log, 9, kept)));
             shop.world.sign_all();
             let report = shop.world.judge();
             assert_eq!(found(&report).contains(&(Class::Withheld, TAMPERED.1)), is_convicted, "{:#?}", report.findings);
