@@ -343,8 +343,8 @@ fn a_rotated_file_of_a_chain_that_ended_is_not_read_again_by_any_later_run() {
     assert_eq!(rig.chains.len(), 2, "{said:?}");
 }
 
-#[test]
-fn late_records_that_were_not_receipted_are_said_again_by_the_chain_that_takes_over() {
+/// A sidecar that was killed when it had handed out, and nobody had receipted, a record that came late to a rotated file.
+fn killed_with_late_records() -> Rig {
     let mut rig = Rig::new();
     let old = rig.logs.append(APP, "0.log", &line(1, "F", "one"));
     rig.drain();
@@ -354,6 +354,12 @@ fn late_records_that_were_not_receipted_are_said_again_by_the_chain_that_takes_o
     old.add(&line(3, "F", "late"));
     rig.flush();
     rig.kill();
+    rig
+}
+
+#[test]
+fn late_records_that_were_not_receipted_are_said_again_by_the_chain_that_takes_over() {
+    let mut rig = killed_with_late_records();
     rig.logs.remove(APP, "0.log.20261122-200002");
     rig.settings.boot_id = "boot two".into();
     rig.start();
@@ -363,15 +369,7 @@ fn late_records_that_were_not_receipted_are_said_again_by_the_chain_that_takes_o
 
 #[test]
 fn a_chain_that_took_over_with_late_records_is_begun_again_until_it_is_heard() {
-    let mut rig = Rig::new();
-    let old = rig.logs.append(APP, "0.log", &line(1, "F", "one"));
-    rig.drain();
-    rig.logs.rename(APP, "0.log", "0.log.20261122-200002");
-    rig.logs.append(APP, "0.log", &line(2, "F", "two"));
-    rig.drain();
-    old.add(&line(3, "F", "late"));
-    rig.flush();
-    rig.kill();
+    let mut rig = killed_with_late_records();
     rig.logs.remove(APP, "0.log");
     rig.start();
     rig.flush();
