@@ -50,7 +50,8 @@ pub enum ResumeReason {
 }
 
 impl ResumeReason {
-    const ALL: [(Self, &str); 5] = [
+    /// All of them, with their words in the format.
+    pub const ALL: [(Self, &str); 5] = [
         (Self::Reboot, "reboot"),
         (Self::FileGone, "file-gone"),
         (Self::StateLost, "state-lost"),

@@ -32,7 +32,7 @@ use crate::journal::{Loaded, Store, load};
 use crate::limits::{MAX_CONTAINERS, POLL_INTERVAL, READ_WINDOW};
 use crate::logdir::LogDir;
 use crate::logdir::kubelet::Kubelet;
-use crate::tail::{Edges, Ending, Sealer, Tail, Unread};
+use crate::tail::{Edges, Ending, Sealer, Tail, Unread, nanos};
 use crate::trouble::Trouble;
 use crate::watch::Changed;
 
@@ -135,8 +135,8 @@ pub struct Stats {
     pub gaps: u64,
     /// Bytes of those whose size is known.
     pub gap_bytes: u64,
-    /// Incarnations begun because a chain could not go on, by the reasons of [`RESUME_REASONS`].
-    pub resumed: [u64; RESUME_REASONS.len()],
+    /// Incarnations begun because a chain could not go on, by reason as [`ResumeReason::ALL`] has them.
+    pub resumed: [u64; ResumeReason::ALL.len()],
     /// Chains that were rejected again within an hour: nothing of them is read.
     pub suspended: u64,
     /// Times that the state could not be written.
@@ -147,19 +147,10 @@ pub struct Stats {
     pub held_bytes: u64,
 }
 
-/// Why chains take over from others, in the order of the metric.
-pub const RESUME_REASONS: [ResumeReason; 5] = [
-    ResumeReason::Reboot,
-    ResumeReason::FileGone,
-    ResumeReason::StateLost,
-    ResumeReason::Rejected,
-    ResumeReason::AfterEnd,
-];
-
 impl Stats {
     /// Counts a chain that takes over from another.
     pub fn count_resumed(&mut self, reason: ResumeReason) {
-        for (count, counted) in self.resumed.iter_mut().zip(RESUME_REASONS) {
+        for (count, (counted, _)) in self.resumed.iter_mut().zip(ResumeReason::ALL) {
             *count += u64::from(counted == reason);
         }
     }
@@ -523,8 +514,4 @@ impl Capture {
             ..self.stats
         }
     }
-}
-
-fn nanos(duration: Duration) -> i64 {
-    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }

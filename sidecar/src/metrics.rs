@@ -15,7 +15,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::capture::{RESUME_REASONS, Stats};
+use crate::capture::Stats;
 use crate::forward::retry::Reason;
 use crate::forward::{Gauges, Tally};
 
@@ -91,7 +91,7 @@ impl Out<'_> {
         self.counter("gaps", "Gaps declared", None, gaps)?;
         self.counter("gap", "Bytes of declared gaps whose size is known", Some(&Unit::Bytes), gap_bytes)?;
         let help = "Chains begun because an earlier one could not go on, by the reason";
-        self.reasons("resumed", help, RESUME_REASONS.into_iter().map(ResumeReason::word).zip(resumed))?;
+        self.reasons("resumed", help, ResumeReason::ALL.map(|(_, word)| word).into_iter().zip(resumed))?;
         let help = "Chains that collectors rejected twice within an hour, of which nothing is read";
         self.gauge("suspended_chains", help, None, suspended)?;
         let help = "Times that the state could not be written, each of which holds capture up";

@@ -195,14 +195,14 @@ impl Tail {
             self.discover(e);
         }
         // Further ahead than it can be: the clock was set back, and waiting for it would hold everything.
-        if self.retry_at.is_some_and(|at| (1..=POLL_INTERVAL_NANOS).contains(&at.since(e.now))) {
+        if self.retry_at.is_some_and(|at| (1..=nanos(POLL_INTERVAL)).contains(&at.since(e.now))) {
             return;
         }
         self.retry_at = None;
         if let Err(error) = self.try_work(e) {
             tracing::error!(%error, "capture of a container waits until its state can be written");
             e.stats.state_write_failures += 1;
-            self.retry_at = Some(e.now.plus_nanos(POLL_INTERVAL_NANOS));
+            self.retry_at = Some(e.now.plus_nanos(nanos(POLL_INTERVAL)));
         }
     }
 
@@ -287,5 +287,7 @@ impl Tail {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "a second")]
-const POLL_INTERVAL_NANOS: i64 = POLL_INTERVAL.as_nanos() as i64;
+/// A duration in the unit of [`Time`].
+pub fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}

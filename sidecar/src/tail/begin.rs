@@ -5,8 +5,7 @@ use indelible_chain::genesis::{Capture, Genesis};
 use indelible_chain::id::{Head, Time};
 
 use super::chain::Chain;
-use super::leave::nanos;
-use super::{Edges, Ending, Look, Tail, Turn};
+use super::{Edges, Ending, Look, Tail, Turn, nanos};
 use crate::capture::{Output, Pod};
 use crate::decision::{Origin, Resumed};
 use crate::incarnation::{Beside, Trust, judge, next_genesis, take_over};

@@ -7,8 +7,7 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use super::leave::nanos;
-use super::{Edges, Ending, Held, Look, Tail, Unopened};
+use super::{Edges, Ending, Held, Look, Tail, Unopened, nanos};
 use crate::decision::{FileEnd, GivenUp};
 use crate::files::{
     FileId, FileName, Identity, Mark, NewFile, Packed, Place, Position, Row, Turn, first_time, hole, listing_order,

@@ -9,8 +9,7 @@ use indelible_chain::id::{Seq, Time};
 use indelible_chain::record::{Flags, Record};
 use memchr::memchr;
 
-use super::leave::nanos;
-use super::{Edges, Tail, Turn};
+use super::{Edges, Tail, Turn, nanos};
 use crate::decision::{FileEnd, Late};
 use crate::files::{FileId, Packed, Place, Row};
 use crate::incarnation::is_unheard;

@@ -8,7 +8,7 @@ use indelible_chain::id::Time;
 
 use super::late::Watch;
 use super::read::{InTurn, Step};
-use super::{Edges, Ending, Tail, Turn, Unread};
+use super::{Edges, Ending, Tail, Turn, Unread, nanos};
 use crate::decision::{End, FileEnd, GivenUp};
 use crate::files::{FileId, Packed, Place, Row};
 use crate::incarnation::is_unheard;
@@ -329,8 +329,4 @@ impl Tail {
         }
         Ok(())
     }
-}
-
-pub(super) fn nanos(duration: std::time::Duration) -> i64 {
-    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
