@@ -122,12 +122,7 @@ async fn serve(
     loop {
         tokio::select! {
             question = questions.recv() => match question {
-                Some(Question::WriteAll { answer }) => {
-                    state.written = true;
-                    state.write_liveness(state.heartbeats.held(), &store).await;
-                    let _ = answer.send(());
-                }
-                Some(question) => state.answer(question, clock.now()),
+                Some(question) => state.answer(question, clock.now(), &store).await,
                 None => return,
             },
             _ = ticks.tick() => state.write_liveness(state.heartbeats.due(clock.now()), &store).await,
@@ -137,7 +132,7 @@ async fn serve(
 }
 
 impl State {
-    fn answer(&mut self, question: Question, now: Time) {
+    async fn answer(&mut self, question: Question, now: Time, store: &Store) {
         // Who asked may have gone away meanwhile: then nobody misses the answer.
         match question {
             Question::MayWrite { list, namespace, answer } => {
@@ -154,7 +149,11 @@ impl State {
             Question::Coverage { since, after, limit, answer } => {
                 let _ = answer.send(self.heartbeats.coverage(since, after, limit));
             }
-            Question::WriteAll { .. } => unreachable!("the loop answers it, since it waits for the disk"),
+            Question::WriteAll { answer } => {
+                self.written = true;
+                self.write_liveness(self.heartbeats.held(), store).await;
+                let _ = answer.send(());
+            }
         }
     }
 

@@ -30,8 +30,11 @@ pub(super) async fn writer<B>(app: &App, request: &Request<B>, how: Use) -> Resu
     }
     let now = app.clock.now();
     let pod = app.tokens.pod(bearer(request.headers())?, how, now)?;
-    Peer::of(request).admit_pod(&app.gate, &pod.counts_as(now))?;
-    let place = app.gate.pod(&pod.counts_as(now))?;
+    let place = {
+        let counts_as = pod.counts_as(now);
+        Peer::of(request).admit_pod(&app.gate, &counts_as)?;
+        app.gate.pod(&counts_as)?
+    };
     if let Some(list) = &app.namespaces {
         let list = Arc::clone(&list.borrow());
         if !list.contains(&pod.namespace) {

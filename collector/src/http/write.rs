@@ -36,14 +36,9 @@ pub(super) async fn session(app: &Arc<App>, id: &str, request: Request<Incoming>
     let token = Bytes::copy_from_slice(bearer(request.headers())?.as_bytes());
     let body = body::read(&writer.place, request, MAX_SESSION_BODY_BYTES).await?;
     let (session, attested) = ingest::session(id, &body.bytes, &writer.pod, &app.cluster_uid)?;
-    let known = app.store.session(id)?.is_some();
+    let new = app.store.session(id)?.is_none().then_some(Introduced::Session);
     let item = Append::Session { session, attested, token };
-    let durable = if known {
-        append(app, item, LeafType::Session).await?
-    } else {
-        introduce(app, &writer, Introduced::Session, item, LeafType::Session).await?
-    };
-    Ok(introduced(app, &durable))
+    Ok(introduced(app, &introduce(app, &writer, new, item, LeafType::Session).await?))
 }
 
 /// `PUT /v1/chains/{chain_id}`: 201 new, 200 known.
@@ -52,14 +47,9 @@ pub(super) async fn chain(app: &Arc<App>, id: &str, request: Request<Incoming>) 
     let id = id.parse().map_err(|_| Problem::malformed("a chain's id is 64 lower-case hex digits"))?;
     let body = body::read(&writer.place, request, MAX_CHAIN_BODY_BYTES).await?;
     let (genesis, session) = ingest::chain(id, &body.bytes, &writer.pod, &*app.store)?;
-    let known = app.store.chain(id)?.is_some();
+    let new = app.store.chain(id)?.is_none().then_some(Introduced::Chain);
     let item = Append::Genesis { genesis, session };
-    let durable = if known {
-        append(app, item, LeafType::Genesis).await?
-    } else {
-        introduce(app, &writer, Introduced::Chain, item, LeafType::Genesis).await?
-    };
-    Ok(introduced(app, &durable))
+    Ok(introduced(app, &introduce(app, &writer, new, item, LeafType::Genesis).await?))
 }
 
 /// `POST /v1/batches`: 200, also for one that is known or contradicts.
@@ -112,19 +102,19 @@ pub(super) async fn statement(app: &Arc<App>, request: Request<Incoming>) -> Ans
     let writer = writer(app, &request, Use::Other).await?;
     let body = body::read(&writer.place, request, MAX_STATEMENT_BODY_BYTES).await?;
     let signed = ingest::statement(&body.bytes)?;
-    let durable =
-        introduce(app, &writer, Introduced::Statement, Append::Authority(signed), LeafType::Authority).await?;
-    Ok(receipt(app, &durable))
+    let new = Some(Introduced::Statement);
+    Ok(receipt(app, &introduce(app, &writer, new, Append::Authority(signed), LeafType::Authority).await?))
 }
 
-/// Appends what counts against its pod's quota, which gets back what was not stored after all.
+/// Appends what a pod introduces. What is new counts against its quota, which gets back what was not stored after all.
 async fn introduce(
     app: &Arc<App>,
     writer: &Writer,
-    what: Introduced,
+    new: Option<Introduced>,
     item: Append,
     leaf: LeafType,
 ) -> Result<Durable<Appended>, Problem> {
+    let Some(what) = new else { return append(app, item, leaf).await };
     app.desk.introduce(writer.pod.pod_uid.clone(), what).await??;
     let appended = append(app, item, leaf).await;
     if !appended.as_ref().is_ok_and(|durable| durable.get().fresh) {
