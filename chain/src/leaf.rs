@@ -103,6 +103,11 @@ pub enum Leaf {
 pub struct UnknownLeaf(Vec<u8>);
 
 impl Leaf {
+    /// Whether the log ends with it, unless another start follows: statement 4.
+    pub const fn is_seal(&self) -> bool {
+        matches!(self, Self::Statement { statement: Statement::Sealed { .. }, .. })
+    }
+
     /// When the log took the leaf; `None` for an unknown type.
     pub const fn received_at(&self) -> Option<Time> {
         match self {

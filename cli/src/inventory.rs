@@ -13,7 +13,6 @@ use indelible_chain::genesis::Genesis;
 use indelible_chain::id::{ChainId, Time};
 use indelible_chain::leaf::Leaf;
 use indelible_chain::note::Note;
-use indelible_chain::statement::Statement;
 use indelible_chain::verify::Scope;
 use serde::Serialize;
 
@@ -100,14 +99,6 @@ impl Chain {
     }
 }
 
-/// Whether a chain's pod and container are asked for.
-fn is_named(scope: &Scope, genesis: &Genesis) -> bool {
-    let agrees = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
-    agrees(&scope.namespace, &genesis.namespace)
-        && agrees(&scope.pod, &genesis.pod_name)
-        && agrees(&scope.container, &genesis.container)
-}
-
 /// Whether a chain has records in the range that is asked for; one without records is in the range without ends.
 fn is_in_range(scope: &Scope, chain: &Chain) -> bool {
     scope.since.is_none_or(|since| chain.last.is_some_and(|last| last >= since))
@@ -165,7 +156,7 @@ impl Inventory {
             let Found::Frame(frame) = found else { return };
             let Ok(leaf) = Leaf::decode(frame.leaf) else { return };
             received = received.max(leaf.received_at());
-            sealed = matches!(leaf, Leaf::Statement { statement: Statement::Sealed { .. }, .. });
+            sealed = leaf.is_seal();
             match leaf {
                 Leaf::Genesis { genesis, .. } => {
                     if let Ok(id) = genesis.chain_id() {
@@ -201,10 +192,7 @@ impl Inventory {
         let mut newest = None;
         if let Some(last) = about.size.checked_sub(1) {
             collector.frames(last, about.size, &mut |frame| {
-                newest = Leaf::decode(frame.leaf).ok().map(|leaf| {
-                    let sealed = matches!(leaf, Leaf::Statement { statement: Statement::Sealed { .. }, .. });
-                    (leaf.received_at(), sealed)
-                });
+                newest = Leaf::decode(frame.leaf).ok().map(|leaf| (leaf.received_at(), leaf.is_seal()));
             })?;
         }
         let mut filter = String::new();
@@ -241,7 +229,7 @@ impl Inventory {
     }
 
     fn chain(&mut self, id: ChainId, own: Chain, scope: &Scope) {
-        if !is_named(scope, &own.genesis) {
+        if !scope.names(&own.genesis) {
             return;
         }
         let chain = self.chains.entry(id).or_insert_with(|| Chain::new(own.genesis.clone()));

@@ -263,21 +263,16 @@ impl<'a> Case<'a> {
 
     /// Whether a chain is shown and judged.
     pub(super) fn in_scope(&self, chain: ChainNo) -> bool {
-        let Scope { namespace, pod, container, since, until } = &self.terms.scope;
-        let is = |wanted: &Option<String>, found: Option<&str>| wanted.as_deref().is_none_or(|w| found == Some(w));
-        let names = match self.genesis(chain) {
-            Some(genesis) => {
-                let Genesis { namespace, pod_name, container, .. } = genesis;
-                Some((namespace.as_str(), pod_name.as_str(), Some(container.as_str())))
-            }
-            None => self.speakers(chain).iter().find_map(|session| {
-                let session = self.session(*session)?;
-                Some((session.namespace.as_str(), session.pod_name.as_str(), None))
-            }),
+        let scope = &self.terms.scope;
+        let Scope { namespace, pod, container, since, until } = scope;
+        let speaker = || self.speakers(chain).iter().find_map(|session| self.session(*session));
+        let named = if let Some(genesis) = self.genesis(chain) {
+            scope.names(genesis)
+        } else {
+            // The container of a chain that nothing introduces is unknown; if nobody speaks for it, the pod too.
+            let is_pod = |session| self.pod_in_scope(session);
+            container.is_none() && speaker().map_or(namespace.is_none() && pod.is_none(), is_pod)
         };
-        let named = is(namespace, names.map(|(namespace, _, _)| namespace))
-            && is(pod, names.map(|(_, pod, _)| pod))
-            && is(container, names.and_then(|(_, _, container)| container));
         let mut times = self.of(chain).batches().map(|number| {
             let c = &self.facts.batches[number].commitment;
             (c.first_time.min(c.last_time), c.first_time.max(c.last_time))
@@ -288,9 +283,7 @@ impl<'a> Case<'a> {
 
     /// Whether a session's pod is shown and judged.
     pub(super) fn pod_in_scope(&self, session: &Session) -> bool {
-        let Scope { namespace, pod, .. } = &self.terms.scope;
-        namespace.as_ref().is_none_or(|wanted| *wanted == session.namespace)
-            && pod.as_ref().is_none_or(|wanted| *wanted == session.pod_name)
+        self.terms.scope.names_pod(&session.namespace, &session.pod_name)
     }
 }
 

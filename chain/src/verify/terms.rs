@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::genesis::Genesis;
 use crate::id::Time;
 use crate::leaf::Attested;
 use crate::note::VerifierKey;
@@ -113,6 +114,21 @@ pub struct Scope {
     pub container: Option<String>,
     pub since: Option<Time>,
     pub until: Option<Time>,
+}
+
+impl Scope {
+    /// Whether a pod of these names is asked for.
+    pub fn names_pod(&self, namespace: &str, pod: &str) -> bool {
+        let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
+        is(&self.namespace, namespace) && is(&self.pod, pod)
+    }
+
+    /// Whether a chain's pod and container are asked for.
+    pub fn names(&self, genesis: &Genesis) -> bool {
+        let container = self.container.as_ref();
+        self.names_pod(&genesis.namespace, &genesis.pod_name)
+            && container.is_none_or(|wanted| *wanted == genesis.container)
+    }
 }
 
 /// Checks the tokens that introduced sessions, with the keys of those who may attest pods.

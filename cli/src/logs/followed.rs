@@ -16,7 +16,6 @@ use indelible_chain::leaf::Leaf;
 use indelible_chain::merkle::{Tree, leaf_hash};
 use indelible_chain::note::{Note, VerifierKey};
 use indelible_chain::policy::Policy;
-use indelible_chain::statement::Statement;
 use indelible_chain::verify::Report;
 
 use crate::exit::{TAMPERED, UNVERIFIED};
@@ -212,8 +211,7 @@ impl Followed {
     }
 
     fn send(&mut self, frame: OwnedFrame, send: &SyncSender<News>) -> Result<(), Trouble> {
-        self.sealed =
-            matches!(Leaf::decode(&frame.leaf), Ok(Leaf::Statement { statement: Statement::Sealed { .. }, .. }));
+        self.sealed = Leaf::decode(&frame.leaf).is_ok_and(|leaf| leaf.is_seal());
         send.send(News::Frame { log: Arc::clone(&self.log), frame }).map_err(|_| Trouble::Unheard)
     }
 

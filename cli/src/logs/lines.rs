@@ -88,15 +88,12 @@ impl<W: Write> Printer<W> {
 
     /// Whether records of this container are asked for.
     pub fn wants(&self, genesis: &Genesis) -> bool {
-        let container = self.scope.container.as_ref();
-        self.wants_of(&genesis.namespace, &genesis.pod_name)
-            && container.is_none_or(|wanted| *wanted == genesis.container)
+        self.scope.names(genesis)
     }
 
     /// Whether records of a container of this pod may be asked for.
     pub fn wants_of(&self, namespace: &str, pod: &str) -> bool {
-        let agrees = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
-        agrees(&self.scope.namespace, namespace) && agrees(&self.scope.pod, pod)
+        self.scope.names_pod(namespace, pod)
     }
 
     /// Prints a record, or keeps it until the line that it is a part of ends.

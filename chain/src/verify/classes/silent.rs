@@ -62,9 +62,7 @@ pub(super) fn silent(case: &Case<'_>, out: &mut Findings) {
 }
 
 fn in_scope(case: &Case<'_>, expected: &Expected) -> bool {
-    let scope = &case.terms.scope;
-    scope.namespace.as_ref().is_none_or(|wanted| *wanted == expected.namespace)
-        && scope.pod.as_ref().is_none_or(|wanted| *wanted == expected.pod)
+    case.terms.scope.names_pod(&expected.namespace, &expected.pod)
 }
 
 /// If all chains of a container are closed: the one that ended last, and when.
