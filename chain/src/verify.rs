@@ -41,7 +41,7 @@ mod tiles;
 pub use class::{Axis, Class, Level};
 pub use facts::{SourceId, ViewId};
 pub use judge::{Damage, Judge};
-pub use prepare::{Frame, Keys, MAX_TOKEN_BYTES, Prepared, Preparer};
+pub use prepare::{Frame, Keys, MAX_TOKEN_BYTES, Prepared, Preparer, Token};
 pub use report::{
     ChainSummary, Counts, Finding, LogSummary, Report, Route, Stretch, Verdict, Verdicts, exit_code, finding_id,
     verdicts,

@@ -86,13 +86,34 @@ pub(super) enum LeafFacts {
 
 /// The token that introduced a session.
 #[derive(Debug)]
-pub(super) enum Token {
+pub enum Token {
+    /// The compact JWT, whose digest is the one in the leaf.
     Given(Vec<u8>),
     /// Not given out (yet), or removed.
     NotGiven,
     /// The leaf says that there is none.
     None,
+    /// It cannot be the one that the leaf is about.
     Bad(String),
+}
+
+impl Token {
+    /// Reads the body of a session's leaf.
+    pub fn of(body: Stored<'_>, attested: &Attested, packer: &mut Packer) -> Self {
+        if attested.attestation == crate::leaf::Attestation::None {
+            return if body.bytes.is_empty() { Self::None } else { Self::Bad("nothing attests it".into()) };
+        }
+        match body.codec {
+            Codec::Withheld | Codec::Pruned if body.bytes.is_empty() => return Self::NotGiven,
+            Codec::Plain | Codec::Zstd => {}
+            codec => return Self::Bad(format!("codec {} is none of a token", codec.code())),
+        }
+        match packer.unpack(body, MAX_TOKEN_BYTES) {
+            Ok(jwt) if Digest::sha256(jwt) == attested.token_digest => Self::Given(jwt.to_vec()),
+            Ok(_) => Self::Bad("its digest is not the one in the leaf".into()),
+            Err(error) => Self::Bad(error.to_string()),
+        }
+    }
 }
 
 /// What a body turned out to be.
@@ -178,7 +199,7 @@ impl Preparer {
         let extra = !frame.body.bytes.is_empty();
         let facts = match decoded {
             Ok(Leaf::Session { session, attested, received_at }) => {
-                let token = self.token(frame.body, &attested);
+                let token = Token::of(frame.body, &attested, &mut self.packer);
                 LeafFacts::Session { session: session.into(), attested: attested.into(), received_at, token }
             }
             Ok(Leaf::Genesis { genesis, session, received_at }) => {
@@ -202,22 +223,6 @@ impl Preparer {
         };
         let flaw = frame.flaw.map(Into::into);
         Prepared { index: frame.index, leaf_hash: leaf_hash(frame.leaf), received_at, flaw, facts }
-    }
-
-    fn token(&mut self, body: Stored<'_>, attested: &Attested) -> Token {
-        if attested.attestation == crate::leaf::Attestation::None {
-            return if body.bytes.is_empty() { Token::None } else { Token::Bad("nothing attests it".into()) };
-        }
-        match body.codec {
-            Codec::Withheld | Codec::Pruned if body.bytes.is_empty() => return Token::NotGiven,
-            Codec::Plain | Codec::Zstd => {}
-            codec => return Token::Bad(format!("codec {} is none of a token", codec.code())),
-        }
-        match self.packer.unpack(body, MAX_TOKEN_BYTES) {
-            Ok(jwt) if Digest::sha256(jwt) == attested.token_digest => Token::Given(jwt.to_vec()),
-            Ok(_) => Token::Bad("its digest is not the one in the leaf".into()),
-            Err(error) => Token::Bad(error.to_string()),
-        }
     }
 
     fn batch(&mut self, commitment: Commitment, stored: Stored<'_>, keys: &Keys) -> BatchFacts {
