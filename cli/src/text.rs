@@ -6,6 +6,8 @@
 
 use std::path::Path;
 
+use indelible_chain::genesis::Genesis;
+
 /// Longest piece of foreign text that a message repeats.
 const MAX_SHOWN: usize = 400;
 
@@ -29,6 +31,12 @@ pub fn lines(text: &str) -> String {
         if c == '\n' || is_harmless(c) { out.push(c) } else { out.extend(c.escape_default()) }
     }
     out
+}
+
+/// "shop/cart-0/app": the container of a chain.
+pub fn container(genesis: &Genesis) -> String {
+    let Genesis { namespace, pod_name, container, .. } = genesis;
+    one_line(&format!("{namespace}/{pod_name}/{container}"))
 }
 
 /// A path as a shell takes it for one word.

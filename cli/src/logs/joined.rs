@@ -10,7 +10,6 @@ use std::io::{self, Write};
 use anyhow::Result;
 use indelible_chain::batch::Commitment;
 use indelible_chain::digest::Digest;
-use indelible_chain::genesis::Genesis;
 use indelible_chain::id::{ChainId, Seq};
 use indelible_chain::leaf::Leaf;
 use indelible_chain::record::Records;
@@ -26,7 +25,7 @@ use crate::judging::Introduced;
 use crate::limits::{MAX_HELD_BATCHES, MAX_HELD_BYTES};
 use crate::source::OwnedFrame;
 use crate::terminal::say;
-use crate::text::one_line;
+use crate::text::{container, one_line};
 use crate::tokens::IssuerKeys;
 
 /// Where a batch is in its chain; of two for the same positions both are kept, unless they are the same.
@@ -135,7 +134,7 @@ impl Joined {
                         continue;
                     }
                     Taken::Forks(at) => {
-                        let of = name(&genesis);
+                        let of = container(&genesis);
                         self.complain(TAMPERED, &format!("{of}: two records before position {at}; one is not shown"));
                     }
                     Taken::Shows(ranges) => {
@@ -165,7 +164,7 @@ impl Joined {
         else {
             return false;
         };
-        let of = name(genesis);
+        let of = container(genesis);
         let from = self.runs.entry(chain).or_insert_with(|| Runs::new(chain)).begin(head);
         let limits = format!("{MAX_HELD_BATCHES} batches of a container, {MAX_HELD_BYTES} bytes of all");
         self.complain(
@@ -187,7 +186,7 @@ impl Joined {
     }
 
     fn open(&self) -> Vec<String> {
-        let of = |chain| self.introduced.chains.get(chain).map_or_else(|| format!("chain {chain}"), name);
+        let of = |chain| self.introduced.chains.get(chain).map_or_else(|| format!("chain {chain}"), container);
         let waits = self.held.iter().map(|(chain, held)| {
             let (of, first) = (of(chain), held.keys().next().map_or(Seq::ZERO, |(first, ..)| *first));
             format!("{of}: records from {first} on are not shown, those before them have not come yet")
@@ -198,12 +197,6 @@ impl Joined {
         });
         waits.chain(uncompared).collect()
     }
-}
-
-/// A container, for a person.
-fn name(genesis: &Genesis) -> String {
-    let Genesis { namespace, pod_name, container, .. } = genesis;
-    one_line(&format!("{namespace}/{pod_name}/{container}"))
 }
 
 #[cfg(test)]

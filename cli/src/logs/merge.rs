@@ -23,7 +23,7 @@ use super::runs::{Runs, Taken};
 use crate::exit::{TAMPERED, UNVERIFIED, worse};
 use crate::judging::{Named, Outcome};
 use crate::terminal::say;
-use crate::text::one_line;
+use crate::text::container;
 
 /// A chain that is being read.
 struct Reading<'a> {
@@ -100,8 +100,7 @@ pub fn print<W: Write>(outcome: &Outcome, sources: &mut [Named], printer: &mut P
                     }
                 }
                 Err(Unread { exit, why }) => {
-                    let Genesis { namespace, pod_name, container, .. } = chain.genesis;
-                    let whose = one_line(&format!("{namespace}/{pod_name}/{container}"));
+                    let whose = container(chain.genesis);
                     let from = stretch.from_seq;
                     say(format_args!("fail: {whose} from record {from} on is not shown: {why}"));
                     printed.exit = worse(printed.exit, exit);

@@ -21,7 +21,7 @@ use crate::exit::{CommandError, TAMPERED};
 use crate::logs::word;
 use crate::terminal::say;
 use crate::terms::read;
-use crate::text::{lines, one_line};
+use crate::text::{container, lines, one_line};
 
 /// Checks a proof offline; gives the exit code.
 pub fn check(path: &Path, policy: &Policy, as_json: bool) -> Result<u8, CommandError> {
@@ -121,16 +121,11 @@ pub fn vouched(proof: &TlogProof, session: &Session, policy: &Policy) -> Result<
 
 impl Shown {
     fn tell(&self, vouched: Option<&Vouched>, beside: &Path, out: &mut impl Write) -> std::io::Result<()> {
-        let Genesis { namespace, pod_name, pod_uid, container, .. } = &self.record.genesis;
+        let genesis = &self.record.genesis;
         let commitment = &self.record.commitment;
         writeln!(out, "record     {} of chain {}", self.seq, commitment.chain)?;
         writeln!(out, "printed    {} on {}", rfc3339(self.time), self.source)?;
-        writeln!(
-            out,
-            "by         {} ({})",
-            one_line(&format!("{namespace}/{pod_name}/{container}")),
-            one_line(pod_uid)
-        )?;
+        writeln!(out, "by         {} ({})", container(genesis), one_line(&genesis.pod_uid))?;
         writeln!(out, "payload    {}", lines(&String::from_utf8_lossy(&self.payload)))?;
         writeln!(out, "rests on")?;
         writeln!(out, "  the key of session {}, which signed the batch", commitment.session)?;
@@ -155,8 +150,7 @@ impl Shown {
 
     /// The container and the moment, on one line.
     pub fn summary(&self) -> String {
-        let Genesis { namespace, pod_name, container, .. } = &self.record.genesis;
-        let whose = one_line(&format!("{namespace}/{pod_name}/{container}"));
+        let whose = container(&self.record.genesis);
         format!("{whose} printed it at {} on {}", rfc3339(self.time), self.source)
     }
 

@@ -20,7 +20,7 @@ use crate::inventory::{Chain, Inventory};
 use crate::judging::Named;
 use crate::source::http::FetchError;
 use crate::source::{Found, Source, SourceError};
-use crate::text::one_line;
+use crate::text::{container, one_line};
 use crate::values::{When, when};
 
 /// Fewest digits of an id that name a chain.
@@ -156,7 +156,7 @@ fn candidates(text: &str, chains: &[(&ChainId, &Chain)], inventory: &Inventory) 
     let digits = inventory.prefix_len();
     for (id, chain) in chains.iter().take(MAX_CANDIDATES) {
         let genesis = &chain.genesis;
-        let whose = one_line(&format!("{}/{}/{}", genesis.namespace, genesis.pod_name, genesis.container));
+        let whose = container(genesis);
         let (id, uid) = (&id.to_string()[..digits], one_line(&genesis.pod_uid));
         let _ = write!(out, "\n  {id}  {whose} (UID {uid}), {}", extent(chain)); // a String takes everything
     }
