@@ -14,7 +14,7 @@ use indelible_chain::note::VerifierKey;
 
 use crate::values::{When, duration, when};
 
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("INDELIBLE_COMMIT"), ")");
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("INDELIBLE_BUILD_COMMIT"), ")");
 
 /// Verify, read and prove what Kubernetes workloads printed.
 ///

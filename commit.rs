@@ -1,16 +1,19 @@
-//! Puts the commit into the binary: `INDELIBLE_COMMIT` if it is set, else what git says, else "unknown".
+//! The build script of all programs: puts the commit into `--version`, from `INDELIBLE_COMMIT` if that is set, else from
+//! git, else "unknown": a build outside a checkout (a source archive, an image) says that it does not know.
 
 use std::path::Path;
 use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-env-changed=INDELIBLE_COMMIT");
+    println!("cargo::rerun-if-changed=../commit.rs");
     let git = |arguments: &[&str]| {
         let output = Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
         let text = String::from_utf8(output.stdout).ok()?;
         Some(text.trim().to_owned()).filter(|text| !text.is_empty())
     };
-    // Only files that exist: a missing one would build anew each time.
+    // HEAD names a branch, whose commit changes without it; its log is written to each time. Only files that exist: a
+    // missing one would build anew each time.
     for name in ["HEAD", "logs/HEAD"] {
         if let Some(path) = git(&["rev-parse", "--git-path", name]).filter(|path| Path::new(path).exists()) {
             println!("cargo::rerun-if-changed={path}");
