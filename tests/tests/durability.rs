@@ -1,6 +1,7 @@
 //! A receipt comes only after fdatasync, and none comes after one has failed: seen from outside, with strace in between.
 //!
-//! Without strace these tests fail: what cannot be seen is not so.
+//! Without strace these tests fail: what cannot be seen is not so. `make test` needs no more than Rust, gcc and make, and
+//! leaves them out there; continuous integration installs it.
 #![expect(clippy::unwrap_used, reason = "a failure is a failed test")]
 
 use std::process::Command;
@@ -34,66 +35,74 @@ fn under_strace(inject: &str) -> (World, Peer, Puppet) {
     (world, peer, puppet)
 }
 
-#[test]
-fn with_a_sync_that_takes_300_ms_no_receipt_is_faster() {
-    let (_world, mut peer, mut puppet) = under_strace("delay_exit=300000");
-    for _ in 0..5 {
-        puppet.print(1).unwrap();
-        let batch = puppet.seal();
-        let start = Instant::now();
-        peer.batch(&puppet.session, &batch).unwrap().expect(&[200]).unwrap();
-        assert!(start.elapsed() >= Duration::from_millis(300), "a receipt after {:?}", start.elapsed());
-    }
-}
+/// `make test` leaves these out, and says so, where strace is not installed.
+mod strace {
+    use super::*;
 
-#[test]
-fn after_a_sync_that_failed_no_receipt_comes_and_the_collector_ends_within_a_second() {
-    let (mut world, mut peer, mut puppet) = under_strace("error=EIO:when=50");
-    let mut receipts = 0;
-    let refused = loop {
-        puppet.print(1).unwrap();
-        let batch = puppet.seal();
-        match peer.batch(&puppet.session, &batch) {
-            Ok(reply) if reply.status == 200 => receipts += 1,
-            other => break other,
+    #[test]
+    fn with_a_sync_that_takes_300_ms_no_receipt_is_faster() {
+        let (_world, mut peer, mut puppet) = under_strace("delay_exit=300000");
+        for _ in 0..5 {
+            puppet.print(1).unwrap();
+            let batch = puppet.seal();
+            let start = Instant::now();
+            peer.batch(&puppet.session, &batch).unwrap().expect(&[200]).unwrap();
+            assert!(start.elapsed() >= Duration::from_millis(300), "a receipt after {:?}", start.elapsed());
         }
-        assert!(receipts < 100, "the 50th sync fails, and yet 100 receipts came");
-    };
-    let failed = Instant::now();
-    let status = world.collectors[0].process().unwrap().wait(Duration::from_secs(10)).unwrap();
-    assert!(!status.success(), "{status}");
-    assert!(failed.elapsed() < Duration::from_secs(1), "it ended {:?} after the failure", failed.elapsed());
-    assert!(refused.is_err() || refused.unwrap().status >= 500);
-    assert!((1..50).contains(&receipts), "{receipts} receipts");
-    let said = world.collectors[0].process().unwrap().stderr().unwrap();
-    assert!(said.contains("sync"), "{said}");
-}
-
-#[test]
-fn an_idle_sidecar_wakes_at_most_once_a_second() {
-    need_strace();
-    let world = World::start(2).unwrap();
-    let mut printer = Printer::new(&world.logs().join(pod().directory()), "app").unwrap();
-    let mut sidecar = world.sidecar(&pod(), &SidecarOptions::default()).unwrap();
-    sidecar.armed().unwrap();
-    printer.print(3, 100).unwrap();
-    let stored = || {
-        let data: Vec<_> = world.collectors.iter().map(indelible_tests::world::Collector::data).collect();
-        let chains = indelible_tests::evidence::read(&data).unwrap_or_default();
-        Ok(chains.values().any(|chain| chain.records.len() >= 4).then_some(()))
-    };
-    eventually("the lines are stored", Duration::from_secs(30), stored).unwrap();
-    // A heartbeat is due each 30 s, and timers of its request and of the start linger for some seconds behind it. Between
-    // two of them it is one poll a second and nothing else; with all that still few.
-    let pid = sidecar.process().unwrap().id().to_string();
-    let log = world.dir().join("wakes");
-    let is_quiet = |wakes: &usize| (1..=11).contains(wakes);
-    let mut windows = Vec::new();
-    while windows.len() < 6 && !windows.last().is_some_and(is_quiet) {
-        windows.push(wakes_in_ten_seconds(&pid, &log));
     }
-    assert!(windows.last().is_some_and(is_quiet), "{windows:?} wakes in 10 s each; none means that strace saw nothing");
-    assert!(windows.iter().sum::<usize>() <= 25 * windows.len(), "{windows:?} wakes in 10 s each");
+
+    #[test]
+    fn after_a_sync_that_failed_no_receipt_comes_and_the_collector_ends_within_a_second() {
+        let (mut world, mut peer, mut puppet) = under_strace("error=EIO:when=50");
+        let mut receipts = 0;
+        let refused = loop {
+            puppet.print(1).unwrap();
+            let batch = puppet.seal();
+            match peer.batch(&puppet.session, &batch) {
+                Ok(reply) if reply.status == 200 => receipts += 1,
+                other => break other,
+            }
+            assert!(receipts < 100, "the 50th sync fails, and yet 100 receipts came");
+        };
+        let failed = Instant::now();
+        let status = world.collectors[0].process().unwrap().wait(Duration::from_secs(10)).unwrap();
+        assert!(!status.success(), "{status}");
+        assert!(failed.elapsed() < Duration::from_secs(1), "it ended {:?} after the failure", failed.elapsed());
+        assert!(refused.is_err() || refused.unwrap().status >= 500);
+        assert!((1..50).contains(&receipts), "{receipts} receipts");
+        let said = world.collectors[0].process().unwrap().stderr().unwrap();
+        assert!(said.contains("sync"), "{said}");
+    }
+
+    #[test]
+    fn an_idle_sidecar_wakes_at_most_once_a_second() {
+        need_strace();
+        let world = World::start(2).unwrap();
+        let mut printer = Printer::new(&world.logs().join(pod().directory()), "app").unwrap();
+        let mut sidecar = world.sidecar(&pod(), &SidecarOptions::default()).unwrap();
+        sidecar.armed().unwrap();
+        printer.print(3, 100).unwrap();
+        let stored = || {
+            let data: Vec<_> = world.collectors.iter().map(indelible_tests::world::Collector::data).collect();
+            let chains = indelible_tests::evidence::read(&data).unwrap_or_default();
+            Ok(chains.values().any(|chain| chain.records.len() >= 4).then_some(()))
+        };
+        eventually("the lines are stored", Duration::from_secs(30), stored).unwrap();
+        // A heartbeat is due each 30 s, and timers of its request and of the start linger for some seconds behind it. Between
+        // two of them it is one poll a second and nothing else; with all that still few.
+        let pid = sidecar.process().unwrap().id().to_string();
+        let log = world.dir().join("wakes");
+        let is_quiet = |wakes: &usize| (1..=11).contains(wakes);
+        let mut windows = Vec::new();
+        while windows.len() < 6 && !windows.last().is_some_and(is_quiet) {
+            windows.push(wakes_in_ten_seconds(&pid, &log));
+        }
+        assert!(
+            windows.last().is_some_and(is_quiet),
+            "{windows:?} wakes in 10 s each; none means that strace saw nothing"
+        );
+        assert!(windows.iter().sum::<usize>() <= 25 * windows.len(), "{windows:?} wakes in 10 s each");
+    }
 }
 
 /// How often a process returned from waiting. What is measured is what happens in ten seconds, so ten seconds it takes.
