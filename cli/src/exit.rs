@@ -45,8 +45,8 @@ pub fn unless_shown(code: u8, shown: std::io::Result<()>) -> u8 {
 
 /// Whether the reader of our output has gone away.
 pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let io = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
-    io.into_iter().any(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+    let mut io = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.any(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 impl From<FlagError> for CommandError {

@@ -212,8 +212,8 @@ const _: () = assert!(LAST_WRITES.as_secs() + DRAIN_TIMEOUT.as_secs() < 20, "one
 
 /// Bytes of request bodies that are held at a time, for all; beyond it 503.
 pub const MAX_BODY_BYTES_IN_FLIGHT: usize = 128 << 20;
-/// Bytes of request bodies that are held at a time for one pod; beyond it 429. A sidecar sends
-/// a quarter of it at a time.
+/// Bytes of request bodies that are held at a time for one pod; beyond it 429. A sidecar sends a quarter of it
+/// at a time.
 pub const MAX_POD_BODY_BYTES: usize = 16 << 20;
 /// Requests of one pod in flight; beyond it 429.
 pub const MAX_POD_REQUESTS: usize = 128;
