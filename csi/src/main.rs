@@ -1,0 +1,3 @@
+//! `indelible-csi`: wiring only.
+
+fn main() {}
