@@ -9,11 +9,11 @@ STRACE := $(shell command -v strace)
 RELEASE := $(TARGET)/$(HOST)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt clippy doc unit tamper build where clean
+.PHONY: help demo test check fmt clippy doc unit tamper build where cluster-up cluster-down cluster-shell clean
 
 help: ## Show this help
 	@echo "Indelible: immutable audit logs for Kubernetes"; echo
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 	@echo; echo "  SEED=n chooses the random schedule of demo and tamper, N=n the number of mutations."
 
 demo: build ## Build (minutes, the first time), then show the product on this machine: no Kubernetes, about 20 seconds
@@ -49,6 +49,15 @@ unit:
 
 tamper: build ## Change N bytes of kept evidence one at a time; an independent model says what verify must answer
 	$(CARGO) run --locked --release -p indelible-tests --bin tamper -- --count $(N) --seed $(SEED)
+
+cluster-up: ## Bring a real Kubernetes up on this machine, in namespaces of its own (root; tests/cluster/README.md)
+	@tests/cluster/up
+
+cluster-shell: ## A shell on its node, with kubectl, helm and KUBECONFIG
+	@tests/cluster/shell
+
+cluster-down: ## Take it down, completely
+	@tests/cluster/down
 
 clean: ## Remove what was built
 	$(CARGO) clean

@@ -1,0 +1,172 @@
+"""Brings a cluster up and takes it down.
+
+What is to be removed is written down before it is made: a killed `up` leaves nothing that `down` does not find.
+"""
+
+import contextlib
+import fcntl
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+from rig import cgroups, configs, control, images, node, pki, place, toolchain
+
+NETS = range(1, 251)
+NODE_SECONDS = 120
+
+
+@contextlib.contextmanager
+def locked(cluster, name):
+    """Alone with a cluster, or with what all clusters share."""
+    cluster.root.mkdir(parents=True, exist_ok=True)
+    with open(cluster.root / f".{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def free_net(cluster):
+    """A third byte of 10.123.x.0/24 that neither the machine nor another cluster uses."""
+    routes = subprocess.run(["ip", "-4", "address"], capture_output=True, text=True, check=True).stdout
+    taken = {other.settings.get("net") for other in place.all_clusters(cluster.root) if other.name != cluster.name}
+    for net in NETS:
+        if net not in taken and f" 10.123.{net}." not in routes:
+            return net
+    raise place.Refused("no free network in 10.123.0.0/16; take clusters down with tests/cluster/down --all")
+
+
+def prepare(cluster, options, binaries):
+    """All files; nothing runs yet."""
+    for directory in (cluster.state, cluster.log, cluster.config, cluster.volumes):
+        directory.mkdir(parents=True, exist_ok=True)
+    cluster.state.chmod(0o711)
+    with locked(cluster, "nets"):
+        cluster.note(net=free_net(cluster), bin=str(binaries), apiserver_flags=options.apiserver_flag,
+                     log_max_size=options.log_max_size, log_max_files=options.log_max_files,
+                     log_monitor_interval=options.log_monitor_interval)
+    # The running cluster uses its own copy: a change of the checkout does not change it.
+    shutil.copytree(pathlib.Path(__file__).parent, cluster.state / "rig", ignore=shutil.ignore_patterns("__pycache__"))
+    pki.write(cluster)
+    configs.write(cluster)
+
+
+def launch(cluster):
+    """Starts the first process in namespaces and control groups of its own."""
+    groups = cgroups.create(cluster.name)
+    cluster.note(cgroups=groups)
+    with open(cluster.log / "first.log", "ab") as log:
+        wrapper = subprocess.Popen(
+            ["unshare", "--mount", "--net", "--pid", "--uts", "--cgroup", "--fork", "--kill-child", "--mount-proc",
+             "--propagation", "private", sys.executable, "-m", "rig.first", cluster.name],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=cluster.state, start_new_session=True,
+            env={**place.environment(cluster), "PYTHONPATH": str(cluster.state)},
+            preexec_fn=lambda: cgroups.enter(groups))
+    cluster.note(wrapper=wrapper.pid)
+    wait(cluster, "the first process", lambda: cluster.init(), 10)
+    node.host_link(cluster, cluster.init())
+    wait(cluster, "its control socket", cluster.control.exists, 20)
+
+
+def wait(cluster, what, holds, seconds):
+    end = time.monotonic() + seconds
+    while not (found := holds()):
+        failed = cluster.state / "failed"
+        if failed.exists():
+            raise place.Refused(failed.read_text().strip())
+        if time.monotonic() > end:
+            raise place.Refused(f"waited {seconds} s for {what}")
+        time.sleep(0.1)
+    return found
+
+
+def kubectl(cluster, *arguments, **options):
+    return subprocess.run(["kubectl", *arguments], env=place.environment(cluster), capture_output=True, text=True, **options)
+
+
+def applies(cluster, file):
+    done = kubectl(cluster, "apply", "--server-side", "-f", str(file))
+    if done.returncode:
+        raise place.Refused(f"kubectl apply {file.name}: {done.stderr.strip()}")
+
+
+def populate(cluster):
+    """From an API server to a cluster that runs pods and resolves names."""
+    control.until(cluster, "the components", lambda state: all(one["ready"] for one in state.values()), 90)
+    for image in (images.pause(), images.coredns(pathlib.Path(cluster.settings["bin"])), images.busybox()):
+        path, _ = images.write(image, cluster.state / "images")
+        images.load(cluster, path)
+    for file in ("storage.yaml", "coredns.yaml"):
+        applies(cluster, place.SOURCE / "manifests" / file)
+    for what, arguments in {
+        "the node": ("wait", "--for=condition=Ready", f"node/{place.NODE}", "--timeout=0"),
+        "CoreDNS": ("-n", "kube-system", "rollout", "status", "deployment/coredns", "--watch=false"),
+        "ServiceAccount default": ("get", "serviceaccount", "default"),
+    }.items():
+        wait(cluster, what, lambda: ready(kubectl(cluster, *arguments)), NODE_SECONDS)
+
+
+def ready(done):
+    return done.returncode == 0 and "Waiting for" not in done.stdout
+
+
+def up(cluster, options):
+    if os.geteuid() != 0:
+        raise place.Refused("needs root: it makes namespaces, mounts and control groups of its own")
+    toolchain.packages()
+    binaries = toolchain.binaries()
+    with locked(cluster, cluster.name):
+        if cluster.init() and cluster.settings.get("complete"):
+            say(f"cluster {cluster.name} is up already")
+            return
+        take_down(cluster)
+        start = time.monotonic()
+        try:
+            prepare(cluster, options, binaries)
+            launch(cluster)
+            populate(cluster)
+            cluster.note(complete=True)
+        except BaseException:
+            report(cluster)
+            if not options.keep_failed:
+                take_down(cluster)
+            raise
+        say(f"cluster {cluster.name} is up after {time.monotonic() - start:.0f} s")
+
+
+def report(cluster):
+    """The last lines of every log."""
+    for log in sorted(cluster.log.glob("*.log")):
+        say(f"--- {log.name}")
+        say("\n".join(log.read_text(errors="replace").splitlines()[-12:]))
+
+
+def mounted_below(directory):
+    lines = pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line.split()[4] for line in lines if line.split()[4].startswith(f"{directory}/")]
+
+
+def take_down(cluster):
+    """Kills every process of the cluster, removes its groups, link and files."""
+    groups = cluster.settings.get("cgroups", [])
+    left = cgroups.kill(groups, 30)
+    if left:
+        raise place.Refused(f"processes {sorted(left)} of cluster {cluster.name} do not end")
+    cgroups.remove(groups, 30)
+    # The link goes with the last process of its namespace; that may take the kernel a moment.
+    subprocess.run(["ip", "link", "delete", cluster.host_link], capture_output=True)
+    if mounts := mounted_below(cluster.state):
+        raise place.Refused(f"{mounts} are mounted on this machine: unmount them, then again")
+    if cluster.state.exists():
+        shutil.rmtree(cluster.state)
+
+
+def down(cluster):
+    with locked(cluster, cluster.name):
+        take_down(cluster)
+    say(f"cluster {cluster.name} is down")
