@@ -31,19 +31,18 @@ def unified_only():
     return (ROOT / "cgroup.controllers").exists()
 
 
-def create(name):
-    """Makes the subtree; returns its directories, to be written down before anything is started in them."""
-    directories = []
-    for _, mount, path in hierarchies():
-        # Version 2 allows no processes beside child groups, but in the root.
-        parent = mount if unified_only() else mount / path
-        group = parent / f"indelible-{name}"
-        group.mkdir(exist_ok=True)
+def planned(name):
+    """The directories of the subtree, to be written down before they are made."""
+    # Version 2 allows no processes beside child groups, but in the root.
+    return [str((mount if unified_only() else mount / path) / f"indelible-{name}") for _, mount, path in hierarchies()]
+
+
+def create(directories):
+    for directory in map(pathlib.Path, directories):
+        directory.mkdir(exist_ok=True)
         for file in ("cpuset.cpus", "cpuset.mems"):
-            if (parent / file).exists() and not unified_only():
-                (group / file).write_text((parent / file).read_text())
-        directories.append(str(group))
-    return directories
+            if (directory / file).exists() and not unified_only():
+                (directory / file).write_text((directory.parent / file).read_text())
 
 
 def enter(directories):

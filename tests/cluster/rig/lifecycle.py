@@ -58,8 +58,9 @@ def prepare(cluster, options, binaries):
 
 def launch(cluster):
     """Starts the first process in namespaces and control groups of its own."""
-    groups = cgroups.create(cluster.name)
+    groups = cgroups.planned(cluster.name)
     cluster.note(cgroups=groups)
+    cgroups.create(groups)
     with open(cluster.log / "first.log", "ab") as log:
         wrapper = subprocess.Popen(
             ["unshare", "--mount", "--net", "--pid", "--uts", "--cgroup", "--fork", "--kill-child", "--mount-proc",

@@ -104,7 +104,9 @@ def all_clusters(root):
 def environment(cluster=None):
     """The environment of commands that use a cluster: its binaries first, its kubeconfig."""
     path = os.environ.get("PATH", "/usr/bin:/bin")
-    binaries = cluster.settings["bin"] if cluster else str(cache() / "bin")
+    binaries = cluster.settings.get("bin") if cluster else str(cache() / "bin")
+    if not binaries:
+        raise Refused(f"there is no cluster {cluster.name}; start it with tests/cluster/up")
     for directory in ("/usr/sbin", "/sbin", binaries):
         if directory not in path.split(":"):
             path = f"{directory}:{path}"
