@@ -9,11 +9,11 @@ STRACE := $(shell command -v strace)
 RELEASE := $(TARGET)/$(HOST)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt clippy doc unit tamper build where cluster-up cluster-down cluster-shell clean
+.PHONY: help demo test check fmt clippy doc unit tamper build where cluster-up cluster-down cluster-shell e2e e2e-core e2e-kind clean
 
 help: ## Show this help
 	@echo "Indelible: immutable audit logs for Kubernetes"; echo
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 	@echo; echo "  SEED=n chooses the random schedule of demo and tamper, N=n the number of mutations."
 
 demo: build ## Build (minutes, the first time), then show the product on this machine: no Kubernetes, about 20 seconds
@@ -58,6 +58,15 @@ cluster-shell: ## A shell on its node, with kubectl, helm and KUBECONFIG
 
 cluster-down: ## Take it down, completely
 	@tests/cluster/down
+
+e2e: ## The end-to-end suite, on the cluster of KUBECONFIG or on one of its own (at most 65 minutes from nothing)
+	@tests/cluster/e2e
+
+e2e-core: ## Its core, as CI runs it
+	@tests/cluster/e2e core
+
+e2e-kind: ## The suite on a cluster of kind's, where Docker, kind, kubectl and helm are
+	@tests/cluster/e2e-kind
 
 clean: ## Remove what was built
 	$(CARGO) clean
