@@ -70,8 +70,12 @@ fn kind(field: &Value) -> String {
         (other, _) => other.to_owned(),
     };
     match (field["minimum"].as_f64(), field["maximum"].as_f64()) {
-        (Some(from), Some(to)) => { let _ = write!(kind, ", {from} to {to}"); }
-        (Some(from), None) => { let _ = write!(kind, ", at least {from}"); }
+        (Some(from), Some(to)) => {
+            let _ = write!(kind, ", {from} to {to}");
+        }
+        (Some(from), None) => {
+            let _ = write!(kind, ", at least {from}");
+        }
         _ => {}
     }
     kind

@@ -1,0 +1,105 @@
+//! What people change while everything runs.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::judge::all_is_there;
+use crate::suite::{AUDIT_LOG, HOME, POD, POOL, SECRET, Suite};
+use crate::tools::{self, secs};
+
+const SOON: Duration = secs(120);
+
+async fn scale(suite: &Suite, replicas: u64) -> Result<()> {
+    suite.kubectl(&["scale", "auditlog", "-n", HOME, POOL, &format!("--replicas={replicas}")])?;
+    tools::wait(&format!("{replicas} collectors"), secs(180), async || {
+        let object = suite.get(&AUDIT_LOG, HOME, POOL).await?;
+        let word = format!("{replicas}/{replicas}");
+        ensure!(object["status"]["collectors"] == word, "{}, expected {word}", object["status"]["collectors"]);
+        let pods = suite
+            .list(&POD, HOME, &format!("app.kubernetes.io/component=collector,indelible.dev/audit-log={HOME}.{POOL}"))
+            .await?;
+        let members = pods.iter().filter(|pod| pod["metadata"]["ownerReferences"][0]["kind"] == "StatefulSet").count();
+        ensure!(members as u64 == replicas, "{members} pods");
+        Ok(())
+    })
+    .await
+}
+
+pub async fn scaled(suite: &Suite) -> Result<()> {
+    scale(suite, 5).await?;
+    println!("five: {}", all_is_there(suite, "shop-", SOON).await?);
+    scale(suite, 2).await?;
+    println!("two: {}", all_is_there(suite, "shop-", SOON).await?);
+    let object = suite.get(&AUDIT_LOG, HOME, POOL).await?;
+    let claims: Vec<&str> = object["status"]["volumes"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|volume| volume["claim"].as_str())
+        .collect();
+    ensure!(claims == ["data-payments-2", "data-payments-3", "data-payments-4"], "the kept volumes are {claims:?}");
+    scale(suite, 3).await?;
+    println!("three: {}", all_is_there(suite, "shop-", SOON).await?);
+    Ok(())
+}
+
+pub async fn rotated(suite: &Suite) -> Result<()> {
+    let serial = async |key: &str| -> Result<String> {
+        let secret = suite.get(&SECRET, HOME, &format!("{POOL}-tls")).await?;
+        Ok(secret["data"][key].as_str().context("no certificate")?.to_owned())
+    };
+    let before = serial("payments-0.crt").await?;
+    suite.kubectl(&["annotate", "auditlog", "-n", HOME, POOL, "indelible.dev/rotate-ca=now", "--overwrite"])?;
+    tools::wait("the leaves are of the new CA", secs(300), async || {
+        ensure!(serial("payments-0.crt").await? != before, "the certificate is the one from before");
+        Ok(())
+    })
+    .await?;
+    println!("{}", all_is_there(suite, "shop-", SOON).await?);
+    suite.until(POOL, "Ready", "True", "", SOON).await?;
+    Ok(())
+}
+
+pub async fn upgraded(suite: &Suite) -> Result<()> {
+    let tag = format!("{}-next", suite.tag);
+    let node = suite.node().context("another tag of the same images is made on the node")?;
+    for part in ["operator", "collector", "sidecar", "csi"] {
+        let name = format!("ghcr.io/indelible-dev/indelible-{part}");
+        node.exec(&[
+            "ctr",
+            "-n",
+            "k8s.io",
+            "images",
+            "tag",
+            "--force",
+            &format!("{name}:{}", suite.tag),
+            &format!("{name}:{tag}"),
+        ])?;
+    }
+    suite.helm(&[
+        "upgrade",
+        "indelible",
+        "charts/indelible",
+        "-n",
+        HOME,
+        "--reuse-values",
+        "--set",
+        &format!("image.tag={tag}"),
+        "--wait",
+        "--timeout=240s",
+    ])?;
+    tools::wait("the collectors run the new tag", secs(240), async || {
+        let set = suite.get(&crate::suite::STATEFUL_SET, HOME, POOL).await?;
+        let image = set.pointer("/spec/template/spec/containers/0/image").and_then(Value::as_str).unwrap_or_default();
+        ensure!(image.ends_with(&tag), "the StatefulSet has {image}");
+        let status = &set["status"];
+        ensure!(status["updatedReplicas"] == 3 && status["readyReplicas"] == 3, "{status}");
+        Ok(())
+    })
+    .await?;
+    println!("{}", all_is_there(suite, "shop-", SOON).await?);
+    suite.until(POOL, "Ready", "True", "", SOON).await?;
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! What a person would look at first when a case has failed.
+
+use crate::suite::{HOME, Suite};
+
+const LINES: usize = 60;
+
+/// Prints objects, events and the ends of the logs of all parts. Nothing here fails a case again.
+pub fn everything(suite: &Suite) {
+    let ask = |title: &str, args: &[&str]| {
+        println!("..... {title}");
+        match suite.try_kubectl(args, "") {
+            Ok(output) => {
+                let text = if output.out.is_empty() { output.err } else { output.out };
+                let lines: Vec<&str> = text.lines().collect();
+                for line in &lines[lines.len().saturating_sub(LINES)..] {
+                    println!("{line}");
+                }
+            }
+            Err(error) => println!("{error:#}"),
+        }
+    };
+    ask("objects", &["get", "auditlogs,statefulsets,deployments,daemonsets,jobs,pods,pvc", "-A", "-o", "wide"]);
+    ask("AuditLogs", &["get", "auditlogs", "-A", "-o", "yaml"]);
+    ask("events", &["get", "events", "-A", "--sort-by=.lastTimestamp"]);
+    for (title, selector) in [
+        ("operator", "app.kubernetes.io/component=operator"),
+        ("node driver", "app.kubernetes.io/component=csi"),
+        ("collectors", "app.kubernetes.io/component=collector"),
+    ] {
+        ask(title, &["logs", "-n", HOME, "-l", selector, "--all-containers", "--prefix", "--tail=30"]);
+    }
+    ask(
+        "sidecars",
+        &[
+            "logs",
+            "-A",
+            "-l",
+            "indelible.dev/injected",
+            "-c",
+            "indelible-sidecar",
+            "--prefix",
+            "--tail=3",
+            "--max-log-requests=100",
+        ],
+    );
+}
