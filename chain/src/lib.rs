@@ -9,7 +9,7 @@
 //! | 1 records and chains | [`record`], [`genesis`], [`control`]; [`spec::from_files`], [`spec::incarnations`] |
 //! | 2 sessions and batches | [`session`], [`batch`], [`heartbeat`] |
 //! | 3 leaves of a log | [`leaf`], [`statement`], [`receipt`] |
-//! | 4 the Merkle log (RFC 6962, C2SP) | [`merkle`], [`tile`], [`note`], [`checkpoint`], [`cosignature`], [`policy`], [`tlog_proof`], [`record_proof`], [`sparse`] |
+//! | 4 the Merkle log (RFC 6962, C2SP) | [`merkle`], [`tile`], [`note`], [`checkpoint`], [`cosignature`], [`policy`], [`tlog_proof`], [`witness`], [`record_proof`], [`sparse`] |
 //! | 5 what is sent and stored | [`stored`], [`frame`], [`spec::interface`] |
 //! | 6 joining chains, judging logs | [`spec::joining`], [`verify`] |
 //!
@@ -49,3 +49,4 @@ pub mod stored;
 pub mod tile;
 pub mod tlog_proof;
 pub mod verify;
+pub mod witness;
