@@ -1,6 +1,6 @@
-"""The cluster's own control groups: one subtree in each hierarchy, below the caller's group.
+"""A node's own control groups: one subtree in each hierarchy, below the caller's group.
 
-All processes of the cluster are born into it and cannot leave it (a cgroup namespace makes it their root), so killing what
+All processes of the node are born into it and cannot leave it (a cgroup namespace makes it their root), so killing what
 is in it and removing it leaves nothing behind, whatever was started and however `up` ended.
 """
 

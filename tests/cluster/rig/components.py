@@ -16,6 +16,7 @@ class Component:
     arguments: list
     ready: object = None
     after: tuple = ()
+    wanted: bool = True  # from the start
 
 
 def https(cluster, url):
@@ -63,7 +64,7 @@ def apiserver(cluster):
         "--requestheader-extra-headers-prefix=X-Remote-Extra-", "--requestheader-group-headers=X-Remote-Group",
         "--requestheader-username-headers=X-Remote-User",
         f"--proxy-client-cert-file={pki}/front-proxy.crt", f"--proxy-client-key-file={pki}/front-proxy.key",
-        f"--advertise-address={cluster.node_address}", "--profiling=false", "--event-ttl=2h",
+        f"--advertise-address={cluster.first.address}", "--profiling=false", "--event-ttl=2h",
         f"--audit-policy-file={cluster.config}/audit.yaml", f"--audit-log-path={cluster.log}/audit.jsonl",
         "--audit-log-maxsize=64", "--audit-log-maxbackup=2",
         # Debian's etcd 3.4 cannot be asked for its progress, which the estimate waits for in vain.
@@ -92,29 +93,44 @@ def scheduler(cluster):
     ]
 
 
-def of(cluster):
-    """All components, in the order of their start."""
-    config = cluster.config
+def control_plane(cluster):
+    """What runs once in a cluster, on its first node, in the order of its start."""
     etcd = [
         "etcd", f"--data-dir={cluster.state}/etcd", "--listen-client-urls=http://127.0.0.1:2379",
         "--advertise-client-urls=http://127.0.0.1:2379", "--listen-peer-urls=http://127.0.0.1:2380",
         "--auto-compaction-retention=10m", "--quota-backend-bytes=4294967296",
     ]
-    kubelet = [
-        "kubelet", f"--config={config}/kubelet.yaml", f"--kubeconfig={config}/kubelet.kubeconfig",
-        f"--hostname-override={place.NODE}", f"--node-ip={cluster.node_address}",
-    ]
     volumes = [sys.executable, "-m", "rig.volumes", cluster.name]
-    api_ready = lambda: https(cluster, f"{cluster.server}/readyz")
+    kwok = [
+        "kwok", f"--config={cluster.config}/kwok.yaml", f"--kubeconfig={cluster.kubeconfig}",
+        "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
+        "--cidr=10.124.0.0/16", "--node-lease-duration-seconds=40",
+    ]
+    after = ("kube-apiserver",)
     return [
         Component("etcd", etcd, lambda: http("http://127.0.0.1:2379/health")),
+        Component("kube-apiserver", apiserver(cluster), lambda: https(cluster, f"{cluster.server}/readyz"), ("etcd",)),
+        Component("kube-controller-manager", controller_manager(cluster), None, after),
+        Component("kube-scheduler", scheduler(cluster), None, after),
+        Component("volumes", volumes, None, after),
+        Component("kwok", kwok, None, after, wanted=False),
+    ]
+
+
+def of(node):
+    """All components of a node."""
+    config = node.config
+    kubelet = [
+        "kubelet", f"--config={config}/kubelet.yaml", f"--kubeconfig={config}/kubelet.kubeconfig",
+        f"--hostname-override={node.name}", f"--node-ip={node.address}",
+    ]
+    control = control_plane(node.cluster) if node.number == 1 else []
+    api = ("kube-apiserver",) if control else ()
+    return [
+        *control,
         Component("containerd", ["containerd", "--config", f"{config}/containerd.toml"],
                   lambda: listens("/run/containerd/containerd.sock")),
-        Component("kube-apiserver", apiserver(cluster), api_ready, ("etcd",)),
-        Component("kube-controller-manager", controller_manager(cluster), None, ("kube-apiserver",)),
-        Component("kube-scheduler", scheduler(cluster), None, ("kube-apiserver",)),
-        Component("kubelet", kubelet, lambda: http("http://127.0.0.1:10248/healthz"), ("kube-apiserver", "containerd")),
+        Component("kubelet", kubelet, lambda: http("http://127.0.0.1:10248/healthz"), ("containerd", *api)),
         Component("kube-proxy", ["kube-proxy", f"--config={config}/kube-proxy.yaml"],
-                  lambda: http("http://127.0.0.1:10256/healthz"), ("kube-apiserver",)),
-        Component("volumes", volumes, None, ("kube-apiserver",)),
+                  lambda: http("http://127.0.0.1:10256/healthz"), api),
     ]

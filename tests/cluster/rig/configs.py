@@ -37,27 +37,27 @@ rules:
 """
 
 
-def cni():
+def cni(node):
     # ptp, not bridge: what goes from pod to pod passes the node's packet filter without br_netfilter.
     return {
         "cniVersion": "0.4.0", "name": "pods",
         "plugins": [
             {"type": "ptp", "ipMasq": False, "ipam": {
-                "type": "host-local", "ranges": [[{"subnet": place.NODE_PODS}]], "routes": [{"dst": "0.0.0.0/0"}]}},
+                "type": "host-local", "ranges": [[{"subnet": node.pods}]], "routes": [{"dst": "0.0.0.0/0"}]}},
             {"type": "portmap", "capabilities": {"portMappings": True}},
         ],
     }
 
 
-def kubelet(cluster):
-    settings = cluster.settings
-    pki = cluster.pki
+def kubelet(node):
+    settings = node.cluster.settings
+    pki = node.cluster.pki
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
         "authentication": {"x509": {"clientCAFile": str(pki / "ca.crt")},
                            "webhook": {"enabled": True}, "anonymous": {"enabled": False}},
         "authorization": {"mode": "Webhook"},
-        "tlsCertFile": str(pki / "kubelet.crt"), "tlsPrivateKeyFile": str(pki / "kubelet.key"),
+        "tlsCertFile": str(pki / f"kubelet-{node.name}.crt"), "tlsPrivateKeyFile": str(pki / f"kubelet-{node.name}.key"),
         "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",
         "cgroupDriver": "cgroupfs", "failCgroupV1": False, "failSwapOn": False,
         "clusterDNS": [place.DNS_SERVICE], "clusterDomain": "cluster.local", "resolvConf": "/dev/null",
@@ -73,11 +73,11 @@ def kubelet(cluster):
     }
 
 
-def kube_proxy(cluster):
+def kube_proxy(node):
     return {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration",
-        "mode": "iptables", "hostnameOverride": place.NODE, "clusterCIDR": place.PODS, "oomScoreAdj": 0,
-        "clientConnection": {"kubeconfig": str(cluster.config / "kube-proxy.kubeconfig")},
+        "mode": "iptables", "hostnameOverride": node.name, "clusterCIDR": place.PODS, "oomScoreAdj": 0,
+        "clientConnection": {"kubeconfig": str(node.cluster.config / "kube-proxy.kubeconfig")},
         # These would set limits of the machine.
         "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
         "iptables": {"minSyncPeriod": "100ms"},
@@ -85,10 +85,14 @@ def kube_proxy(cluster):
 
 
 def write(cluster):
-    (cluster.config / "cni").mkdir(exist_ok=True)
-    (cluster.config / "cni" / "10-pods.conflist").write_text(json.dumps(cni(), indent=1))
-    (cluster.config / "containerd.toml").write_text(CONTAINERD.format(
-        root=cluster.state / "containerd", cni=cluster.config / "cni", pause=PAUSE))
-    (cluster.config / "kubelet.yaml").write_text(json.dumps(kubelet(cluster), indent=1))
-    (cluster.config / "kube-proxy.yaml").write_text(json.dumps(kube_proxy(cluster), indent=1))
     (cluster.config / "audit.yaml").write_text(AUDIT)
+
+
+def write_node(node):
+    config = node.config
+    (config / "cni").mkdir()
+    (config / "cni" / "10-pods.conflist").write_text(json.dumps(cni(node), indent=1))
+    (config / "containerd.toml").write_text(CONTAINERD.format(
+        root=node.state / "containerd", cni=config / "cni", pause=PAUSE))
+    (config / "kubelet.yaml").write_text(json.dumps(kubelet(node), indent=1))
+    (config / "kube-proxy.yaml").write_text(json.dumps(kube_proxy(node), indent=1))

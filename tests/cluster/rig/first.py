@@ -1,4 +1,4 @@
-"""The first process of a cluster's namespaces: prepares them, starts the components, starts again what ends.
+"""The first process of a node's namespaces: prepares them, starts the components, starts again what ends.
 
 It is process 1 of its process namespace: when it is killed the kernel kills everything else there. It takes commands
 (`stop kubelet KILL`) at a Unix socket, one in a connection, and answers with the state of all components as JSON.
@@ -28,7 +28,7 @@ class Running:
 
     def __init__(self, component):
         self.component = component
-        self.wanted = True
+        self.wanted = component.wanted
         self.pid = None
         self.starts = 0
         self.not_before = 0.0
@@ -41,14 +41,14 @@ class Running:
 
 
 class First:
-    def __init__(self, cluster):
-        self.cluster = cluster
-        self.running = {c.name: Running(c) for c in components.of(cluster)}
+    def __init__(self, node):
+        self.node = node
+        self.running = {c.name: Running(c) for c in components.of(node)}
         self.seen_ready = set()
         self.selector = selectors.DefaultSelector()
         self.listener = socket.socket(socket.AF_UNIX)
-        cluster.control.unlink(missing_ok=True)
-        self.listener.bind(str(cluster.control))
+        node.control.unlink(missing_ok=True)
+        self.listener.bind(str(node.control))
         self.listener.listen(16)
         self.selector.register(self.listener, selectors.EVENT_READ)
 
@@ -88,10 +88,10 @@ class First:
 
     def start(self, one):
         name = one.component.name
-        with open(self.cluster.log / f"{name}.log", "ab") as log:
+        with open(self.node.log / f"{name}.log", "ab") as log:
             process = subprocess.Popen(
                 one.component.arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                cwd=self.cluster.state, env=place.environment(self.cluster), start_new_session=True)
+                cwd=self.node.state, env=place.environment(self.node.cluster), start_new_session=True)
         one.pid = process.pid
         process.returncode = 0  # reap() waits for it
         one.starts += 1
@@ -126,17 +126,18 @@ class First:
         return None
 
 
-def main(name):
-    cluster = place.Cluster(name)
+def main(cluster_name, node_name):
+    cluster = place.Cluster(cluster_name)
+    own = cluster.node(node_name)
     try:
-        node.mounts(cluster)
-        node.network(cluster)
-        First(cluster).serve()
+        node.mounts(own)
+        node.network(own)
+        First(own).serve()
     except Exception as error:
-        (cluster.state / "failed").write_text(f"{error}\n")
+        (cluster.state / "failed").write_text(f"{node_name}: {error}\n")
         traceback.print_exc()
         raise
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

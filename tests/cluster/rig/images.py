@@ -72,15 +72,18 @@ def names(path):
 
 
 def load(cluster, path):
-    """Imports an archive into the cluster's containerd, also under NAME@DIGEST where it says its name."""
-    ctr(cluster, "import", str(pathlib.Path(path).resolve()))
+    """Imports an archive into every node's containerd, also under NAME@DIGEST where it says its name."""
+    if not cluster.nodes():
+        raise place.Refused(place.absent(cluster))
     found = names(path)
-    for name, digest in found:
-        ctr(cluster, "tag", "--force", name, f"{name.rsplit(':', 1)[0]}@{digest}")
+    for node in cluster.nodes():
+        ctr(node, "import", str(pathlib.Path(path).resolve()))
+        for name, digest in found:
+            ctr(node, "tag", "--force", name, f"{name.rsplit(':', 1)[0]}@{digest}")
     return [f"{name} {digest}" for name, digest in found] or [f"loaded {path}"]
 
 
-def ctr(cluster, *arguments):
-    done = subprocess.run(place.inside(cluster, "ctr", "-n", "k8s.io", "images", *arguments), capture_output=True, text=True)
+def ctr(node, *arguments):
+    done = subprocess.run(place.inside(node, "ctr", "-n", "k8s.io", "images", *arguments), capture_output=True, text=True)
     if done.returncode:
         raise place.Refused(f"ctr images {' '.join(arguments)}: {done.stderr.strip()}")

@@ -16,6 +16,7 @@ from rig import cgroups, configs, control, images, node, pki, place, toolchain
 
 NETS = range(1, 251)
 NODE_SECONDS = 120
+COMPONENTS_SECONDS = 90
 
 
 @contextlib.contextmanager
@@ -42,7 +43,7 @@ def free_net(cluster):
 
 
 def prepare(cluster, options, binaries):
-    """All files; nothing runs yet."""
+    """All files that the nodes share; nothing runs yet."""
     for directory in (cluster.state, cluster.log, cluster.config, cluster.volumes):
         directory.mkdir(parents=True, exist_ok=True)
     cluster.state.chmod(0o711)
@@ -52,26 +53,32 @@ def prepare(cluster, options, binaries):
                      log_monitor_interval=options.log_monitor_interval)
     # The running cluster uses its own copy: a change of the checkout does not change it.
     shutil.copytree(pathlib.Path(__file__).parent, cluster.state / "rig", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(place.SOURCE / "manifests" / "kwok.yaml", cluster.config)
     pki.write(cluster)
     configs.write(cluster)
 
 
-def launch(cluster):
-    """Starts the first process in namespaces and control groups of its own."""
-    groups = cgroups.planned(cluster.name)
-    cluster.note(cgroups=groups)
+def launch(own):
+    """Starts the first process of a node in namespaces and control groups of its own."""
+    cluster = own.cluster
+    for directory in (own.state, own.config, own.log):
+        directory.mkdir(exist_ok=True)
+    pki.write_node(own)
+    configs.write_node(own)
+    groups = cgroups.planned(f"{cluster.name}-{own.name}")
+    own.note(cgroups=groups)
     cgroups.create(groups)
-    with open(cluster.log / "first.log", "ab") as log:
+    with open(own.log / "first.log", "ab") as log:
         wrapper = subprocess.Popen(
             ["unshare", "--mount", "--net", "--pid", "--uts", "--cgroup", "--fork", "--kill-child", "--mount-proc",
-             "--propagation", "private", sys.executable, "-m", "rig.first", cluster.name],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=cluster.state, start_new_session=True,
+             "--propagation", "private", sys.executable, "-m", "rig.first", cluster.name, own.name],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=own.state, start_new_session=True,
             env={**place.environment(cluster), "PYTHONPATH": str(cluster.state)},
             preexec_fn=lambda: cgroups.enter(groups))
-    cluster.note(wrapper=wrapper.pid)
-    wait(cluster, "the first process", lambda: cluster.init(), 10)
-    node.host_link(cluster, cluster.init())
-    wait(cluster, "its control socket", cluster.control.exists, 20)
+    own.note(wrapper=wrapper.pid)
+    wait(cluster, f"the first process of {own.name}", own.init, 10)
+    node.link(own)
+    wait(cluster, f"the control socket of {own.name}", own.control.exists, 20)
 
 
 def wait(cluster, what, holds, seconds):
@@ -98,18 +105,23 @@ def applies(cluster, file):
 
 def populate(cluster):
     """From an API server to a cluster that runs pods and resolves names."""
-    control.until(cluster, "the components", lambda state: all(one["ready"] for one in state.values()), 90)
+    for own in cluster.nodes():
+        control.until(own, f"the components of {own.name}", all_ready, COMPONENTS_SECONDS)
     for image in (images.pause(), images.coredns(pathlib.Path(cluster.settings["bin"])), images.busybox()):
         path, _ = images.write(image, cluster.state / "images")
         images.load(cluster, path)
     for file in ("storage.yaml", "coredns.yaml"):
         applies(cluster, place.SOURCE / "manifests" / file)
     for what, arguments in {
-        "the node": ("wait", "--for=condition=Ready", f"node/{place.NODE}", "--timeout=0"),
+        **{own.name: ("wait", "--for=condition=Ready", f"node/{own.name}", "--timeout=0") for own in cluster.nodes()},
         "CoreDNS": ("-n", "kube-system", "rollout", "status", "deployment/coredns", "--watch=false"),
         "ServiceAccount default": ("get", "serviceaccount", "default"),
     }.items():
         wait(cluster, what, lambda: ready(kubectl(cluster, *arguments)), NODE_SECONDS)
+
+
+def all_ready(state):
+    return all(one["ready"] for one in state.values() if one["wanted"])
 
 
 def ready(done):
@@ -117,19 +129,23 @@ def ready(done):
 
 
 def up(cluster, options):
+    if not 1 <= options.nodes <= place.MOST_NODES:
+        raise place.Refused(f"--nodes {options.nodes}: 1 to {place.MOST_NODES}")
     if os.geteuid() != 0:
         raise place.Refused("needs root: it makes namespaces, mounts and control groups of its own")
     toolchain.packages()
-    binaries = toolchain.binaries()
+    binaries = toolchain.binaries(options.also)
     with locked(cluster, cluster.name):
-        if cluster.init() and cluster.settings.get("complete"):
+        if cluster.settings.get("complete") and all(own.init() for own in cluster.nodes()):
             say(f"cluster {cluster.name} is up already")
             return
         take_down(cluster)
         start = time.monotonic()
         try:
             prepare(cluster, options, binaries)
-            launch(cluster)
+            for number in range(1, options.nodes + 1):
+                launch(place.Node(cluster, number))
+            node.routes(cluster.nodes())
             populate(cluster)
             cluster.note(complete=True)
         except BaseException:
@@ -142,8 +158,8 @@ def up(cluster, options):
 
 def report(cluster):
     """The last lines of every log."""
-    for log in sorted(cluster.log.glob("*.log")):
-        say(f"--- {log.name}")
+    for log in sorted(cluster.log.rglob("*.log")):
+        say(f"--- {log.relative_to(cluster.log)}")
         say("\n".join(log.read_text(errors="replace").splitlines()[-12:]))
 
 
@@ -154,7 +170,7 @@ def mounted_below(directory):
 
 def take_down(cluster):
     """Kills every process of the cluster, removes its groups, link and files."""
-    groups = cluster.settings.get("cgroups", [])
+    groups = [group for own in cluster.nodes() for group in own.settings.get("cgroups", [])]
     left = cgroups.kill(groups, 30)
     if left:
         raise place.Refused(f"processes {sorted(left)} of cluster {cluster.name} do not end")

@@ -14,7 +14,8 @@ KERNEL = {
 }
 # Directories that belong to a node; each is one of the cluster's own, mounted over the machine's.
 OWN = ("/var/log", "/var/lib/kubelet", "/var/lib/cni")
-# In the bridge `br0` of the node ends the host's link, and that of each further node.
+# A node has its address on a bridge, in which its uplink ends: the first node's leads to the host, and in its bridge
+# end the uplinks of all others.
 BRIDGE, UPLINK = "br0", "up0"
 
 
@@ -24,7 +25,7 @@ def run(*command):
         raise place.Refused(f"{' '.join(command)}: {done.stderr.strip()}")
 
 
-def mounts(cluster):
+def mounts(node):
     control_groups = cgroups.mount_commands()
     # It shows the interfaces of this network namespace, and hides the machine's control groups.
     run("mount", "-t", "sysfs", "sysfs", "/sys")
@@ -34,12 +35,12 @@ def mounts(cluster):
         cgroups.delegate()
     run("mount", "-t", "tmpfs", "-o", "mode=755", "run", "/run")
     for directory in OWN:
-        own = cluster.state / "node" / directory.strip("/").replace("/", "-")
+        own = node.state / directory.strip("/").replace("/", "-")
         own.mkdir(parents=True, exist_ok=True)
         pathlib.Path(directory).mkdir(parents=True, exist_ok=True)
         run("mount", "--bind", str(own), directory)
     pathlib.Path("/var/log/pods").mkdir(mode=0o750, exist_ok=True)
-    kernel = cluster.state / "node" / "sysctl"
+    kernel = node.state / "sysctl"
     kernel.mkdir(exist_ok=True)
     for name, value in KERNEL.items():
         file = kernel / name.replace("/", ".")
@@ -49,27 +50,45 @@ def mounts(cluster):
     run("mount", "--make-rshared", "/")
 
 
-def network(cluster):
-    """Nothing leads out of here but the link to the host; there is no default route."""
-    socket.sethostname(place.NODE)
+def network(node):
+    """Nothing leads out of here but the uplink; there is no default route."""
+    socket.sethostname(node.name)
     end = time.monotonic() + 10
     while not pathlib.Path(f"/sys/class/net/{UPLINK}").exists():
         if time.monotonic() > end:
-            raise place.Refused(f"the link {UPLINK} to the host did not appear")
+            raise place.Refused(f"the uplink {UPLINK} did not appear")
         time.sleep(0.02)
     run("ip", "link", "set", "lo", "up")
     run("ip", "link", "add", BRIDGE, "type", "bridge")
     run("ip", "link", "set", UPLINK, "master", BRIDGE, "up")
-    run("ip", "address", "add", f"{cluster.node_address}/24", "dev", BRIDGE)
+    run("ip", "address", "add", f"{node.address}/24", "dev", BRIDGE)
     run("ip", "link", "set", BRIDGE, "up")
     # A packet to a Service needs a route before kube-proxy's rules see it.
-    run("ip", "route", "add", place.SERVICES, "dev", BRIDGE, "src", cluster.node_address)
+    run("ip", "route", "add", place.SERVICES, "dev", BRIDGE, "src", node.address)
     pathlib.Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+    filtered = pathlib.Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+    if filtered.exists():  # what a bridge hands on to another node is that node's to filter
+        filtered.write_text("0")
 
 
-def host_link(cluster, pid):
-    """From the host: the link into the namespaces of the process."""
-    link = cluster.host_link
-    run("ip", "link", "add", link, "type", "veth", "peer", "name", UPLINK, "netns", str(pid))
-    run("ip", "address", "add", f"{cluster.host_address}/24", "dev", link)
-    run("ip", "link", "set", link, "up")
+def link(node):
+    """From the host: the uplink of a node whose namespaces are there."""
+    cluster, pid = node.cluster, str(node.init())
+    if node.number == 1:
+        host = cluster.host_link
+        run("ip", "link", "add", host, "type", "veth", "peer", "name", UPLINK, "netns", pid)
+        run("ip", "address", "add", f"{cluster.host_address}/24", "dev", host)
+        run("ip", "link", "set", host, "up")
+    else:
+        first = ("nsenter", "-t", str(cluster.first.init()), "-n", "ip", "link")
+        run(*first, "add", node.name, "type", "veth", "peer", "name", UPLINK, "netns", pid)
+        run(*first, "set", node.name, "master", BRIDGE, "up")
+
+
+def routes(nodes):
+    """From the host: each node's way to the pods of all others."""
+    for node in nodes:
+        for other in nodes:
+            if other.number != node.number:
+                run("nsenter", "-t", str(node.init()), "-n",
+                    "ip", "route", "replace", other.pods, "via", other.address, "dev", BRIDGE)

@@ -52,19 +52,24 @@ def write(cluster):
             "-addext", "keyUsage=critical,keyCertSign,cRLSign,digitalSignature")
     openssl(directory, "genrsa", "-out", "sa.key", "2048")
     openssl(directory, "rsa", "-in", "sa.key", "-pubout", "-out", "sa.pub")
-    node = f"IP:{cluster.node_address}"
     api = [f"DNS:{name}" for name in ("kubernetes", "kubernetes.default", "kubernetes.default.svc",
                                       "kubernetes.default.svc.cluster.local", "localhost")]
     certificate(directory, "apiserver", "/CN=kube-apiserver",
-                [*api, f"IP:{place.API_SERVICE}", "IP:127.0.0.1", node])
+                [*api, f"IP:{place.API_SERVICE}", "IP:127.0.0.1", f"IP:{cluster.first.address}"])
     certificate(directory, "apiserver-kubelet", "/O=system:masters/CN=apiserver-kubelet")
     certificate(directory, "front-proxy", "/CN=front-proxy-client")
-    certificate(directory, "kubelet", f"/O=system:nodes/CN=system:node:{place.NODE}", [f"DNS:{place.NODE}", node])
     certificate(directory, "admin", "/O=system:masters/CN=admin")
     certificate(directory, "volumes", "/O=system:masters/CN=volumes")
     for name in ("kube-controller-manager", "kube-scheduler", "kube-proxy"):
         certificate(directory, name, f"/CN=system:{name}")
-    for user in ("kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet"):
+    for user in ("kube-controller-manager", "kube-scheduler", "kube-proxy"):
         (cluster.config / f"{user}.kubeconfig").write_text(kubeconfig(cluster, user))
     cluster.kubeconfig.write_text(kubeconfig(cluster, "admin"))
     cluster.kubeconfig.chmod(0o600)
+
+
+def write_node(node):
+    name = f"kubelet-{node.name}"
+    certificate(node.cluster.pki, name, f"/O=system:nodes/CN=system:node:{node.name}",
+                [f"DNS:{node.name}", f"IP:{node.address}"])
+    (node.config / "kubelet.kubeconfig").write_text(kubeconfig(node.cluster, name))

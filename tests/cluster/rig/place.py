@@ -1,4 +1,4 @@
-"""Where a cluster lives: its name, directories and addresses.
+"""Where a cluster and its nodes live: names, directories and addresses.
 
 Everything of a cluster is under one state directory outside the checkout, so that several clusters and several
 checkouts do not meet. Nothing here starts or changes anything.
@@ -19,8 +19,7 @@ SERVICES = "10.96.0.0/16"
 API_SERVICE = "10.96.0.1"
 DNS_SERVICE = "10.96.0.10"
 PODS = "10.88.0.0/16"
-NODE = "n1"
-NODE_PODS = "10.88.0.0/22"
+MOST_NODES = 9
 
 
 class Refused(Exception):
@@ -54,7 +53,6 @@ class Cluster:
         self.pki = self.state / "pki"
         self.config = self.state / "config"
         self.kubeconfig = self.state / "kubeconfig"
-        self.control = self.state / "control.sock"
         self.volumes = self.state / "volumes"
         self.host_link = f"ind-{name}"
 
@@ -77,15 +75,52 @@ class Cluster:
         return f"10.123.{self.settings['net']}.1"
 
     @property
-    def node_address(self):
-        return f"10.123.{self.settings['net']}.11"
+    def server(self):
+        return f"https://{self.first.address}:6443"
+
+    def nodes(self):
+        """Those that were begun, in order."""
+        return [Node(self, number) for number in range(1, len(self.settings.get("nodes", {})) + 1)]
 
     @property
-    def server(self):
-        return f"https://{self.node_address}:6443"
+    def first(self):
+        """The node on which the control plane runs as well."""
+        return Node(self, 1)
+
+    def node(self, name):
+        for node in self.nodes():
+            if node.name == name:
+                return node
+        raise Refused(f"cluster {self.name} has no node {name}" if self.settings else absent(self))
+
+
+class Node:
+    """One node of a cluster: namespaces, control groups, a kubelet."""
+
+    def __init__(self, cluster, number):
+        self.cluster = cluster
+        self.number = number
+        self.name = f"n{number}"
+        self.state = cluster.state / self.name
+        self.config = self.state / "config"
+        self.log = cluster.log if number == 1 else cluster.log / self.name
+        self.control = cluster.state / f"{self.name}.sock"
+        self.pods = f"10.88.{4 * (number - 1)}.0/22"
+
+    @property
+    def address(self):
+        return f"10.123.{self.cluster.settings['net']}.{10 + self.number}"
+
+    @property
+    def settings(self):
+        return self.cluster.settings.get("nodes", {}).get(self.name, {})
+
+    def note(self, **values):
+        nodes = self.cluster.settings.get("nodes", {})
+        self.cluster.note(nodes={**nodes, self.name: {**nodes.get(self.name, {}), **values}})
 
     def init(self):
-        """The process id, as the host sees it, of the first process of the cluster, or None when it is not running."""
+        """The process id, as the host sees it, of the node's first process, or None when it is not running."""
         wrapper = self.settings.get("wrapper")
         try:
             children = pathlib.Path(f"/proc/{wrapper}/task/{wrapper}/children").read_text().split()
@@ -93,7 +128,11 @@ class Cluster:
         except OSError:
             return None
         # A process id may have been given to another process since.
-        return int(children[0]) if children and f"rig.first\0{self.name}".encode() in command else None
+        return int(children[0]) if children and f"rig.first\0{self.cluster.name}\0".encode() in command else None
+
+
+def absent(cluster):
+    return f"there is no cluster {cluster.name}; start it with tests/cluster/up"
 
 
 def all_clusters(root):
@@ -106,7 +145,7 @@ def environment(cluster=None):
     path = os.environ.get("PATH", "/usr/bin:/bin")
     binaries = cluster.settings.get("bin") if cluster else str(cache() / "bin")
     if not binaries:
-        raise Refused(f"there is no cluster {cluster.name}; start it with tests/cluster/up")
+        raise Refused(absent(cluster))
     for directory in ("/usr/sbin", "/sbin", binaries):
         if directory not in path.split(":"):
             path = f"{directory}:{path}"
@@ -121,11 +160,16 @@ def chosen():
     return Cluster(os.environ.get("INDELIBLE_CLUSTER") or "dev")
 
 
-def inside(cluster, *command):
-    """The command line that runs a command in the cluster's namespaces."""
-    pid = cluster.init()
+def chosen_node():
+    """The node that the environment names, of the cluster that it names."""
+    return chosen().node(os.environ.get("INDELIBLE_NODE") or "n1")
+
+
+def inside(node, *command):
+    """The command line that runs a command in a node's namespaces."""
+    pid = node.init()
     if pid is None:
-        raise Refused(f"cluster {cluster.name} is not running; start it with tests/cluster/up")
+        raise Refused(f"node {node.name} of cluster {node.cluster.name} is not running; start it with tests/cluster/up")
     return ["nsenter", "-t", str(pid), "-m", "-u", "-n", "-p", "-C", "--", *command]
 
 

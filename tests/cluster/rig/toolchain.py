@@ -11,8 +11,10 @@ from rig import place
 
 PACKAGES = ("busybox-static", "conntrack", "containerd", "containernetworking-plugins", "etcd-server", "gcc", "iproute2",
             "iptables", "libc6-dev", "openssl", "runc", "socat", "util-linux")
-# helm and kwok last: the cluster runs without them.
+# Each tool is named after its module; kubernetes has several.
 MODULES = ("kubernetes", "coredns", "helm", "kwok")
+# Built only when they are asked for: the suite does without.
+EXTRA = ("helm3",)
 
 
 def linker_flags(module):
@@ -62,8 +64,9 @@ def build(module, target):
         raise place.Refused("go is not installed; it is needed to build Kubernetes (https://go.dev/dl, 1.26 or newer)")
     start = time.monotonic()
     print(f"building {module}: minutes, once for each change of tests/cluster/modules", flush=True)
+    output = f"{target}/" if module == "kubernetes" else f"{target}/{module}"
     done = subprocess.run(
-        ["go", "build", "-mod=readonly", "-trimpath", "-ldflags", linker_flags(module), "-o", f"{target}/", "tool"],
+        ["go", "build", "-mod=readonly", "-trimpath", "-ldflags", linker_flags(module), "-o", output, "tool"],
         cwd=place.MODULES / module, env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"})
     if done.returncode:
         raise place.Refused(f"building {module} failed")
@@ -71,13 +74,13 @@ def build(module, target):
     print(f"built {module} in {time.monotonic() - start:.0f} s", flush=True)
 
 
-def binaries():
+def binaries(extra=()):
     """Builds what is missing; returns the directory. Two callers at once build one after the other."""
     cache = place.cache()
     target = cache / "bin"
     target.mkdir(parents=True, exist_ok=True)
     with open(cache / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for module in MODULES:
+        for module in (*MODULES, *extra):
             build(module, target)
     return target
