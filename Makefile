@@ -6,10 +6,13 @@ N ?= 2000
 TARGET := $(shell $(CARGO) metadata --locked --no-deps --format-version 1 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 STRACE := $(shell command -v strace)
+# In the path, or the one that tests/cluster/up builds.
+HELM ?= $(firstword $(shell command -v helm) $(wildcard $(or $(INDELIBLE_CLUSTER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/indelible-cluster)/*/bin/helm))
+export HELM
 RELEASE := $(TARGET)/$(HOST)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt clippy doc unit tamper build where cluster-up cluster-down cluster-shell e2e e2e-core e2e-kind clean
+.PHONY: help demo test check generate check-generated fmt clippy doc unit tamper build where cluster-up cluster-down cluster-shell e2e e2e-core e2e-kind clean
 
 help: ## Show this help
 	@echo "Indelible: immutable audit logs for Kubernetes"; echo
@@ -30,10 +33,18 @@ where: ## Print the directory that the binaries are built into
 
 test: fmt clippy doc ## Everything that needs no cluster: format, lints, docs, all tests
 	$(CARGO) build --locked --workspace --all-targets
-	$(CARGO) test --locked --workspace --no-fail-fast $(if $(STRACE),,-- --skip strace::)
+	$(CARGO) test --locked --workspace --no-fail-fast -- $(if $(STRACE),,--skip strace::) $(if $(HELM),,--skip helm::)
 	$(if $(STRACE),,@echo "Left out: what is seen with strace, which is not installed (tests/tests/durability.rs)")
+	$(if $(HELM),,@echo "Left out: what Helm makes of the chart; there is none in the path, and tests/cluster/up has built none (tests/tests/chart.rs)")
 
 check: fmt clippy unit ## What green at each commit means: format, lints, unit tests (under a minute when warm)
+
+generate: ## Renew the CRD, its page, deploy/, the values table (needs Helm)
+	UPDATE_EXPECT=1 $(MAKE) --no-print-directory check-generated
+
+check-generated: ## Whether these are what they would be made to
+	$(CARGO) test --locked -q -p indelible-operator the_committed_definition
+	$(CARGO) test --locked -q -p indelible-tests --test chart -- --test-threads=1 the_charts_definition the_bundle_is the_readme_has
 
 fmt:
 	$(CARGO) fmt --all -- --check
