@@ -1,6 +1,9 @@
 //! The API: `AuditLog`, `indelible.dev/v1alpha1`. One storage version, additive changes only, no conversion webhook.
 
-pub mod spec;
+mod spec;
 mod status;
 
-pub use spec::AuditLog;
+pub use spec::{
+    AuditLog, AuditLogSpec, Capture, CaptureSource, Collectors, Containers, Delivery, Limits, Sidecar, Storage, Witness,
+};
+pub use status::{AuditLogStatus, Coverage, KeptVolume, LogState, LogStatus};

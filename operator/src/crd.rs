@@ -14,6 +14,7 @@ pub fn definition() -> Value {
     definition
 }
 
+/// The definition as the file has it.
 pub fn yaml() -> String {
     let body = serde_saphyr::to_string(&definition()).expect("plain values have a YAML form");
     format!("{HEADER}{body}")
@@ -87,7 +88,7 @@ mod tests {
             }
         });
         assert_eq!(without, Vec::<String>::new());
-        let spec: crate::api::spec::AuditLogSpec = serde_json::from_value(serde_json::json!({})).unwrap();
+        let spec: crate::api::AuditLogSpec = serde_json::from_value(serde_json::json!({})).unwrap();
         assert_eq!((spec.collectors.replicas, spec.delivery.copies), (3, 1));
     }
 }

@@ -1,0 +1,146 @@
+//! An operator's life: what is started in which order, and how it ends.
+//!
+//! Every process serves metrics, probes and admission. What writes to the cluster on its own runs only while this process
+//! holds the Lease: it is started when the Lease is won and dropped, requests in flight included, when it is lost.
+
+use std::sync::Arc;
+
+use kube::Client;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::config::{Config, LogFormat};
+use crate::leader::Election;
+use crate::limits::SHUTDOWN_PATIENCE;
+use crate::metrics::{self, Readiness};
+
+/// Why an operator did not start. The text says what to do.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say what each is")]
+pub enum StartError {
+    #[error("--{flag} {address}: {source}; use another address, or port 0 for any that is free")]
+    Bind { flag: &'static str, address: std::net::SocketAddr, source: std::io::Error },
+    #[error("cannot find the API server: {0}; run in a cluster, or set KUBECONFIG")]
+    Cluster(#[source] kube::Error),
+    #[error("cannot start the threads that serve: {0}")]
+    Runtime(#[source] std::io::Error),
+}
+
+/// What every task of the process has.
+#[derive(Clone)]
+pub struct Process {
+    /// The API server.
+    pub client: Client,
+    /// The flags.
+    pub config: Arc<Config>,
+    /// What readiness waits for.
+    pub readiness: Readiness,
+    /// Whether this process holds the Lease.
+    pub leading: watch::Receiver<bool>,
+    /// True once the process is to end.
+    pub ending: watch::Receiver<bool>,
+}
+
+/// Serves until it is told to end.
+pub fn serve(config: Config) -> Result<(), StartError> {
+    start_logging(config.log_format);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(StartError::Runtime)?;
+    let ended = runtime.block_on(live(config));
+    runtime.shutdown_timeout(SHUTDOWN_PATIENCE);
+    ended
+}
+
+async fn live(config: Config) -> Result<(), StartError> {
+    let (end, ending) = watch::channel(false);
+    tokio::spawn(signals(end).map_err(StartError::Runtime)?);
+    let (lead, leading) = watch::channel(false);
+    let page = bind("metrics", config.metrics).await?;
+    let client = Client::try_default().await.map_err(StartError::Cluster)?;
+    let config = Arc::new(config);
+    let process = Process {
+        client: client.clone(),
+        config: Arc::clone(&config),
+        readiness: Readiness::default(),
+        leading,
+        ending,
+    };
+    let registry = Arc::new(metrics::registry());
+
+    let mut always = JoinSet::new();
+    always.spawn(metrics::serve(page, registry, process.readiness.clone()));
+    tracing::info!(namespace = config.namespace, audit_logs = ?config.audit_log_namespaces, "serving");
+
+    let election = Election::new(client, &config.namespace, identity(), lead);
+    let election = tokio::spawn(election.run(told(process.ending.clone())));
+    while_leading(&process).await;
+    // What led has stopped: only now another may begin.
+    let _ = election.await;
+    tracing::info!("ended");
+    Ok(())
+}
+
+/// Runs what the leader does for as long as this process is it, until the process ends.
+async fn while_leading(process: &Process) {
+    let mut leading = process.leading.clone();
+    loop {
+        tokio::select! {
+            won = leading.wait_for(|leading| *leading) => if won.is_err() { return },
+            () = told(process.ending.clone()) => return,
+        }
+        let tasks = lead(process);
+        tokio::select! {
+            lost = leading.wait_for(|leading| !*leading) => if lost.is_err() { return },
+            () = told(process.ending.clone()) => return,
+        }
+        drop(tasks);
+    }
+}
+
+/// Starts what only the leader does. Dropping the set stops all of it at its next await.
+fn lead(_process: &Process) -> JoinSet<()> {
+    JoinSet::new()
+}
+
+/// Until the process is to end.
+async fn told(mut ending: watch::Receiver<bool>) {
+    // A sender that is gone has nothing more to say: that is the end too.
+    let _ = ending.wait_for(|ending| *ending).await;
+}
+
+/// The first SIGTERM or SIGINT ends in order, the second at once.
+fn signals(end: watch::Sender<bool>) -> Result<impl Future<Output = ()>, std::io::Error> {
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        for _ in 0..2 {
+            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+            if end.send_replace(true) {
+                tracing::warn!("told to end a second time: ending at once");
+                std::process::exit(1);
+            }
+            tracing::info!("told to end");
+        }
+    })
+}
+
+/// Unique among operators and in time: a process that comes again under its old name is another one.
+fn identity() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host}_{}_{}", std::process::id(), crate::clock::now().as_millisecond())
+}
+
+async fn bind(flag: &'static str, address: std::net::SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Bind { flag, address, source })
+}
+
+fn start_logging(format: LogFormat) {
+    use std::io::IsTerminal as _;
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| "info,kube_client=warn,kube_runtime=warn".into());
+    let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => logging.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => logging.json().init(),
+    }
+}
