@@ -19,3 +19,10 @@ pub const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
 pub const CHECK_PATIENCE: Duration = Duration::from_secs(10);
 /// The largest answer that `check` reads.
 pub const MAX_CHECK_ANSWER_BYTES: usize = 64 << 10;
+
+/// Bytes of a PEM text in a Secret: a bundle of some CAs fits many times.
+pub const MAX_PEM_BYTES: usize = 64 << 10;
+/// Pods that a message names; it says how many there are.
+pub const NAMED_PODS: usize = 5;
+/// How long the webhook's certificate waits after a failure before it is tried again.
+pub const WEBHOOK_RETRY: Duration = Duration::from_secs(5);
