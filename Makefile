@@ -6,6 +6,7 @@ N ?= 2000
 TARGET := $(shell $(CARGO) metadata --locked --no-deps --format-version 1 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 STRACE := $(shell command -v strace)
+MOUNTS := $(shell unshare --mount true 2>/dev/null && echo yes)
 # In the path, or the one that tests/cluster/up builds.
 HELM ?= $(firstword $(shell command -v helm) $(wildcard $(or $(INDELIBLE_CLUSTER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/indelible-cluster)/*/bin/helm))
 export HELM
@@ -33,8 +34,9 @@ where: ## Print the directory that the binaries are built into
 
 test: fmt clippy doc ## Everything that needs no cluster: format, lints, docs, all tests
 	$(CARGO) build --locked --workspace --all-targets
-	$(CARGO) test --locked --workspace --no-fail-fast -- $(if $(STRACE),,--skip strace::) $(if $(HELM),,--skip helm::)
+	$(CARGO) test --locked --workspace --no-fail-fast -- $(if $(STRACE),,--skip strace::) $(if $(MOUNTS),,--skip root::) $(if $(HELM),,--skip helm::)
 	$(if $(STRACE),,@echo "Left out: what is seen with strace, which is not installed (tests/tests/durability.rs)")
+	$(if $(MOUNTS),,@echo "Left out: what mounts, which needs root (csi/tests/node.rs)")
 	$(if $(HELM),,@echo "Left out: what Helm makes of the chart; there is none in the path, and tests/cluster/up has built none (tests/tests/chart.rs)")
 
 check: fmt clippy unit ## What green at each commit means: format, lints, unit tests (under a minute when warm)
