@@ -16,7 +16,7 @@ fn helm(arguments: &[&str]) -> Output {
 }
 
 fn rendered(arguments: &[&str]) -> String {
-    let mut all = vec!["template", "indelible", ".", "--namespace", "indelible"];
+    let mut all = vec!["template", "indelible", ".", "--namespace", "indelible", "--kube-version", "1.36.0"];
     all.extend(arguments);
     let output = helm(&all);
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -24,7 +24,7 @@ fn rendered(arguments: &[&str]) -> String {
 }
 
 fn refused(setting: &str) -> String {
-    let output = helm(&["template", "indelible", ".", "--set", setting]);
+    let output = helm(&["template", "indelible", ".", "--kube-version", "1.36.0", "--set", setting]);
     assert!(!output.status.success(), "{setting} was taken");
     String::from_utf8(output.stderr).unwrap()
 }
