@@ -28,6 +28,13 @@ def ask(node, command="status"):
     return answer["components"]
 
 
+def answers(node):
+    try:
+        return bool(ask(node))
+    except place.Refused:
+        return False
+
+
 def until(node, what, holds, seconds=SECONDS):
     end = time.monotonic() + seconds
     while not holds(ask(node)):

@@ -58,15 +58,18 @@ def prepare(cluster, options, binaries):
     configs.write(cluster)
 
 
-def launch(own):
-    """Starts the first process of a node in namespaces and control groups of its own."""
-    cluster = own.cluster
+def configure(own):
+    """A node's files, before its first start."""
     for directory in (own.state, own.config, own.log):
         directory.mkdir(exist_ok=True)
+    own.note(cgroups=cgroups.planned(f"{own.cluster.name}-{own.name}"))
     pki.write_node(own)
     configs.write_node(own)
-    groups = cgroups.planned(f"{cluster.name}-{own.name}")
-    own.note(cgroups=groups)
+
+
+def launch(own):
+    """Starts the first process of a node in namespaces and control groups of its own."""
+    cluster, groups = own.cluster, own.settings["cgroups"]
     cgroups.create(groups)
     with open(own.log / "first.log", "ab") as log:
         wrapper = subprocess.Popen(
@@ -78,7 +81,7 @@ def launch(own):
     own.note(wrapper=wrapper.pid)
     wait(cluster, f"the first process of {own.name}", own.init, 10)
     node.link(own)
-    wait(cluster, f"the control socket of {own.name}", own.control.exists, 20)
+    wait(cluster, f"{own.name} to begin", lambda: control.answers(own), 20)
 
 
 def wait(cluster, what, holds, seconds):
@@ -144,6 +147,7 @@ def up(cluster, options):
         try:
             prepare(cluster, options, binaries)
             for number in range(1, options.nodes + 1):
+                configure(place.Node(cluster, number))
                 launch(place.Node(cluster, number))
             node.routes(cluster.nodes())
             populate(cluster)
@@ -154,6 +158,31 @@ def up(cluster, options):
                 take_down(cluster)
             raise
         say(f"cluster {cluster.name} is up after {time.monotonic() - start:.0f} s")
+
+
+def reboot(own):
+    """What a node goes through when its power fails: no process, mount or file of /run is left, its disk is."""
+    cluster = own.cluster
+    with locked(cluster, cluster.name):
+        stop(own)
+        launch(own)
+        if own.number == 1:
+            for other in cluster.nodes()[1:]:
+                node.link(other)
+                node.attach(other)
+        node.routes(cluster.nodes())
+    control.until(own, f"the components of {own.name}", all_ready, COMPONENTS_SECONDS)
+
+
+def stop(own):
+    """Kills every process of a node; its namespaces, mounts and links go with the last of them."""
+    groups = own.settings.get("cgroups", [])
+    if left := cgroups.kill(groups, 30):
+        raise place.Refused(f"processes {sorted(left)} of {own.name} of cluster {own.cluster.name} do not end")
+    cgroups.remove(groups, 30)
+    if own.number == 1:
+        # The kernel may take a moment to remove it by itself.
+        subprocess.run(["ip", "link", "delete", own.cluster.host_link], capture_output=True)
 
 
 def report(cluster):
@@ -169,14 +198,9 @@ def mounted_below(directory):
 
 
 def take_down(cluster):
-    """Kills every process of the cluster, removes its groups, link and files."""
-    groups = [group for own in cluster.nodes() for group in own.settings.get("cgroups", [])]
-    left = cgroups.kill(groups, 30)
-    if left:
-        raise place.Refused(f"processes {sorted(left)} of cluster {cluster.name} do not end")
-    cgroups.remove(groups, 30)
-    # The link goes with the last process of its namespace; that may take the kernel a moment.
-    subprocess.run(["ip", "link", "delete", cluster.host_link], capture_output=True)
+    """Kills every process of the cluster, removes its groups, links and files."""
+    for own in reversed(cluster.nodes()):
+        stop(own)
     if mounts := mounted_below(cluster.state):
         raise place.Refused(f"{mounts} are mounted on this machine: unmount them, then again")
     if cluster.state.exists():

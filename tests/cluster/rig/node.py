@@ -4,6 +4,7 @@ import pathlib
 import socket
 import subprocess
 import time
+import uuid
 
 from rig import cgroups, place
 
@@ -42,7 +43,8 @@ def mounts(node):
     pathlib.Path("/var/log/pods").mkdir(mode=0o750, exist_ok=True)
     kernel = node.state / "sysctl"
     kernel.mkdir(exist_ok=True)
-    for name, value in KERNEL.items():
+    # Another boot of another machine, as far as the kubelet can tell.
+    for name, value in {**KERNEL, "kernel/random/boot_id": str(uuid.uuid4())}.items():
         file = kernel / name.replace("/", ".")
         file.write_text(value + "\n")
         run("mount", "--bind", str(file), f"/proc/sys/{name}")
@@ -59,7 +61,8 @@ def network(node):
             raise place.Refused(f"the uplink {UPLINK} did not appear")
         time.sleep(0.02)
     run("ip", "link", "set", "lo", "up")
-    run("ip", "link", "add", BRIDGE, "type", "bridge")
+    # A bridge without an address of its own takes one of its ports', which come and go with other nodes.
+    run("ip", "link", "add", BRIDGE, "address", node.hardware_address, "type", "bridge")
     run("ip", "link", "set", UPLINK, "master", BRIDGE, "up")
     run("ip", "address", "add", f"{node.address}/24", "dev", BRIDGE)
     run("ip", "link", "set", BRIDGE, "up")
@@ -83,6 +86,11 @@ def link(node):
         first = ("nsenter", "-t", str(cluster.first.init()), "-n", "ip", "link")
         run(*first, "add", node.name, "type", "veth", "peer", "name", UPLINK, "netns", pid)
         run(*first, "set", node.name, "master", BRIDGE, "up")
+
+
+def attach(node):
+    """From the host: puts a new uplink of a node that runs where the old one was."""
+    run("nsenter", "-t", str(node.init()), "-n", "ip", "link", "set", UPLINK, "master", BRIDGE, "up")
 
 
 def routes(nodes):

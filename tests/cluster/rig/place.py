@@ -112,6 +112,10 @@ class Node:
         return f"10.123.{self.cluster.settings['net']}.{10 + self.number}"
 
     @property
+    def hardware_address(self):
+        return "02:00:" + ":".join(f"{int(part):02x}" for part in self.address.split("."))
+
+    @property
     def settings(self):
         return self.cluster.settings.get("nodes", {}).get(self.name, {})
 
