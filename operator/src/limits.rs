@@ -26,3 +26,26 @@ pub const MAX_PEM_BYTES: usize = 64 << 10;
 pub const NAMED_PODS: usize = 5;
 /// How long the webhook's certificate waits after a failure before it is tried again.
 pub const WEBHOOK_RETRY: Duration = Duration::from_secs(5);
+/// For how long injection rests in a namespace after a pod was refused because of the sidecar.
+pub const TRIP_DURATION: Duration = Duration::from_mins(10);
+/// Namespaces in which it rests at once; a further one is not noticed.
+pub const MAX_TRIPPED_NAMESPACES: usize = 1024;
+/// Characters of the API server's words that are kept of each.
+pub const MAX_TRIP_MESSAGE: usize = 512;
+
+/// Connections to the webhook at once; a further one waits.
+pub const MAX_ADMISSION_CONNECTIONS: usize = 256;
+/// Requests at once on one of them; the API server waits with further ones.
+pub const MAX_ADMISSION_STREAMS: u32 = 64;
+/// How long TLS, headers, a body or the API server's answer may take; the API server waits for 5 s for ours.
+pub const ADMISSION_PATIENCE: Duration = Duration::from_secs(2);
+/// The largest request, 413 beyond it: the API server takes no larger object than 3 MiB.
+pub const MAX_REVIEW_BYTES: u64 = 4 << 20;
+/// Larger ones are read few at a time.
+pub const SMALL_REVIEW_BYTES: u64 = 64 << 10;
+/// So many.
+pub const LARGE_REVIEWS: usize = 4;
+/// How long until the API server is asked again for what it did not answer at the start.
+pub const DISCOVERY_RETRY: Duration = Duration::from_secs(2);
+/// Pods that wait for the desk; a further one waits in its connection.
+pub const QUEUED_ADMISSIONS: usize = 256;

@@ -11,10 +11,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::certificates::webhook;
 use crate::config::{Config, LogFormat};
+use crate::inject;
 use crate::leader::Election;
 use crate::limits::SHUTDOWN_PATIENCE;
 use crate::metrics::{self, Readiness};
+use crate::observed::Injection;
 
 /// Why an operator did not start. The text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +60,7 @@ async fn live(config: Config) -> Result<(), StartError> {
     tokio::spawn(signals(end).map_err(StartError::Runtime)?);
     let (lead, leading) = watch::channel(false);
     let page = bind("metrics", config.metrics).await?;
+    let webhook = bind("webhook-listen", config.webhook_listen).await?;
     let client = Client::try_default().await.map_err(StartError::Cluster)?;
     let config = Arc::new(config);
     let process = Process {
@@ -66,10 +70,13 @@ async fn live(config: Config) -> Result<(), StartError> {
         leading,
         ending,
     };
-    let registry = Arc::new(metrics::registry());
+    let mut registry = metrics::registry();
+    let admission = inject::metrics::Metrics::new(&mut registry);
+    let (hold_up, _injection) = watch::channel(Injection::default());
 
     let mut always = JoinSet::new();
-    always.spawn(metrics::serve(page, registry, process.readiness.clone()));
+    let admission = tokio::spawn(inject::run(process.clone(), webhook, admission, hold_up));
+    always.spawn(metrics::serve(page, Arc::new(registry), process.readiness.clone()));
     tracing::info!(namespace = config.namespace, audit_logs = ?config.audit_log_namespaces, "serving");
 
     let election = Election::new(client, &config.namespace, identity(), lead);
@@ -77,6 +84,7 @@ async fn live(config: Config) -> Result<(), StartError> {
     while_leading(&process).await;
     // What led has stopped: only now another may begin.
     let _ = election.await;
+    let _ = admission.await;
     tracing::info!("ended");
     Ok(())
 }
@@ -99,12 +107,15 @@ async fn while_leading(process: &Process) {
 }
 
 /// Starts what only the leader does. Dropping the set stops all of it at its next await.
-fn lead(_process: &Process) -> JoinSet<()> {
-    JoinSet::new()
+fn lead(process: &Process) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    let (client, namespace) = (process.client.clone(), process.config.namespace.clone());
+    tasks.spawn(async move { webhook::keep(client, &namespace).await });
+    tasks
 }
 
 /// Until the process is to end.
-async fn told(mut ending: watch::Receiver<bool>) {
+pub async fn told(mut ending: watch::Receiver<bool>) {
     // A sender that is gone has nothing more to say: that is the end too.
     let _ = ending.wait_for(|ending| *ending).await;
 }
