@@ -152,8 +152,9 @@ def up(cluster, options):
             node.routes(cluster.nodes())
             populate(cluster)
             cluster.note(complete=True)
-        except BaseException:
-            report(cluster)
+        except BaseException as error:
+            if isinstance(error, Exception):
+                report(cluster)
             if not options.keep_failed:
                 take_down(cluster)
             raise

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import sys
 
 SOURCE = pathlib.Path(__file__).resolve().parent.parent
@@ -179,7 +180,10 @@ def inside(node, *command):
 
 def entry(run):
     """Runs a command's main function and says what is to be changed, without a traceback."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         sys.exit(run())
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
     except Refused as error:
         sys.exit(f"{pathlib.Path(sys.argv[0]).name}: {error}")
