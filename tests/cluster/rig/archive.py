@@ -9,11 +9,14 @@ import hashlib
 import io
 import json
 import pathlib
+import platform
 import tarfile
 
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+# As Go calls this machine, whose binaries these are.
+ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 INDEX = "application/vnd.oci.image.index.v1+json"
 
 
@@ -64,7 +67,7 @@ def write(image, path):
     """Writes the archive and returns the digest of the image's manifest: what NAME@DIGEST refers to."""
     root = layer(image)
     config = encode({
-        "architecture": "amd64", "os": "linux", "created": "1970-01-01T00:00:00Z",
+        "architecture": ARCHITECTURE, "os": "linux", "created": "1970-01-01T00:00:00Z",
         "config": {"Entrypoint": image.entrypoint, "Cmd": list(image.command), "User": image.user,
                    "Env": ["PATH=/bin"], "WorkingDir": "/"},
         "rootfs": {"type": "layers", "diff_ids": [digest(root)]},
@@ -77,7 +80,7 @@ def write(image, path):
     })
     index = encode({"schemaVersion": 2, "mediaType": INDEX, "manifests": [{
         "mediaType": MANIFEST, "digest": digest(manifest), "size": len(manifest),
-        "platform": {"architecture": "amd64", "os": "linux"},
+        "platform": {"architecture": ARCHITECTURE, "os": "linux"},
         "annotations": {"io.containerd.image.name": image.name,
                         "org.opencontainers.image.ref.name": image.name.rsplit(":", 1)[1]},
     }]})
