@@ -4,17 +4,26 @@
 //! expect of each other.
 
 pub mod api;
+pub mod authority;
 pub mod certificates;
 pub mod check;
 pub mod clock;
+pub mod collectors;
 pub mod config;
+pub mod coverage;
 pub mod crd;
 pub mod inject;
+pub mod keys;
 pub mod leader;
 pub mod limits;
 pub mod metrics;
 pub mod names;
+pub mod observe;
 pub mod observed;
+pub mod pods;
 pub mod quantity;
 pub mod reference;
 pub mod run;
+#[cfg(test)]
+mod testing;
+pub mod witness;

@@ -49,3 +49,80 @@ pub const LARGE_REVIEWS: usize = 4;
 pub const DISCOVERY_RETRY: Duration = Duration::from_secs(2);
 /// Pods that wait for the desk; a further one waits in its connection.
 pub const QUEUED_ADMISSIONS: usize = 256;
+
+// The witness.
+
+/// Bytes of a request to cosign: a proof of the greatest length and a note with some cosignatures fit.
+pub const MAX_WITNESS_BODY_BYTES: usize = 16 << 10;
+/// Clients of the witness at once; further ones wait to be accepted.
+pub const MAX_WITNESS_CONNECTIONS: usize = 256;
+/// How long a client of the witness may take over the head of a request.
+pub const WITNESS_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a request to the witness may take: the write that it waits for, and the API server's time.
+pub const WITNESS_REQUEST_TIMEOUT: Duration = Duration::from_secs(25);
+/// How long the witness waits after a connection that could not be accepted.
+pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// The time between two writes of a pool's witness memory.
+pub const MEMORY_WRITE_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a change that nobody waits for may wait for the next write of the memory.
+pub const LAZY_WRITE_INTERVAL: Duration = Duration::from_mins(1);
+/// How long the API server may take over the memory.
+pub const MEMORY_API_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a memory that could not be read or written waits before it is read again.
+pub const MEMORY_RETRY: Duration = Duration::from_secs(2);
+/// Questions that wait for the keeper of a memory.
+pub const QUEUED_ASKS: usize = 64;
+/// Cosignatures that wait for one write; further questions wait until it is done.
+pub const WAITING_COSIGNATURES: usize = 256;
+/// Logs of a pool that are pinned, those included whose volumes were set aside; a further one gets no certificate.
+pub const MAX_LOGS_PER_POOL: usize = 256;
+/// Alarms of a pool that stand at a time; further ones are raised when one is over.
+pub const MAX_ALARMS: usize = 32;
+/// Accepted findings that are remembered; the oldest are forgotten, and would be raised again.
+pub const MAX_ACCEPTED: usize = 256;
+/// Bytes of the memory without the pods.
+pub const MAX_MEMORY_BYTES: usize = 384 << 10;
+
+// The authority.
+
+/// Audited pods of a pool that are known to be alive: further ones are found in what collectors report.
+pub const MAX_LIVE_PODS: usize = 16_000;
+/// Pods that are gone and wait for a statement: further ones are found when all pods are listed again.
+pub const MAX_ENDED_PODS: usize = 4096;
+/// Statements that one poll sends.
+pub const STATEMENTS_PER_POLL: usize = 256;
+/// Bytes of the annotation that acknowledges a finding.
+pub const MAX_ACKNOWLEDGE_BYTES: usize = 4096;
+/// Bytes of who acknowledges, and of why.
+pub const MAX_REASON_BYTES: usize = 1024;
+/// How long an acknowledgement waits for the memory to be written.
+pub const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(30);
+
+// Collectors.
+
+/// How often collectors are asked.
+pub const POLL_INTERVAL: Duration = Duration::from_secs(30);
+/// How long changes are gathered before they are told.
+pub const OBSERVE_DEBOUNCE: Duration = Duration::from_millis(500);
+/// How long a connection to a collector may take.
+pub const COLLECTOR_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a collector may take over an answer.
+pub const COLLECTOR_TIMEOUT: Duration = Duration::from_secs(10);
+/// Sessions of one page of coverage.
+pub const COVERAGE_PAGE: usize = 1000;
+/// Sessions that are taken from one collector.
+pub const MAX_COVERED_SESSIONS: usize = 32_000;
+/// Bytes of an answer of a collector: a page of sessions with all of their chains.
+pub const MAX_COLLECTOR_ANSWER_BYTES: usize = 32 << 20;
+/// Bytes of what a collector says of a refusal.
+pub const MAX_PROBLEM_BYTES: usize = 16 << 10;
+/// How long a reader's token lives.
+pub const READER_TOKEN_LIFE: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
+/// Pods of one page when a namespace is listed.
+pub const PODS_PER_PAGE: u32 = 100;
+/// Events of pods that wait to be taken note of.
+pub const QUEUED_POD_EVENTS: usize = 256;
+/// Samples of how full a volume is, one in [`STORAGE_SAMPLE_EVERY`].
+pub const STORAGE_SAMPLES: usize = 72;
+/// The time between two samples of how full a volume is.
+pub const STORAGE_SAMPLE_EVERY: Duration = Duration::from_mins(5);

@@ -178,6 +178,11 @@ impl PoolName {
     }
 }
 
+/// The ConfigMap of the witness' memory of a pool, in the operator's namespace; kept.
+pub fn witness_config(pool: &PoolName) -> String {
+    format!("indelible-witness-{}-{}", pool.namespace, pool.name)
+}
+
 /// Labels as a selector's text.
 pub fn selector_text(labels: &BTreeMap<String, String>) -> String {
     labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
