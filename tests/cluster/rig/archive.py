@@ -15,9 +15,9 @@ import tarfile
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
 # As Go calls this machine, whose binaries these are.
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-INDEX = "application/vnd.oci.image.index.v1+json"
 
 
 @dataclasses.dataclass
