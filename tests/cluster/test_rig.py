@@ -8,7 +8,7 @@ import tarfile
 import tempfile
 import unittest
 
-from rig import archive, images, place, volumes
+from rig import archive, images, place, policies, volumes
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 STATIC = b"\x7fELF\x02\x01" + bytes(26) + (64).to_bytes(8, "little") + bytes(14) + (56).to_bytes(2, "little")
@@ -97,6 +97,67 @@ class Volumes(unittest.TestCase):
                 "kept": volume("Released", "Retain", f"{root}/kept"), "foreign": volume("Released", "Delete", "/var")})
             self.assertEqual(calls, [("DELETE", "/api/v1/persistentvolumes/free")])
             self.assertEqual(sorted(d.name for d in root.iterdir()), ["bound", "kept"])
+
+
+def pod(namespace, name, address, labels=None, ports=None):
+    return {"namespace": namespace, "name": name, "address": address, "labels": labels or {}, "ports": ports or {}}
+
+
+class Policies(unittest.TestCase):
+    PODS = [pod("a", "web", "10.88.0.2", {"app": "web"}, {("http", "TCP"): 8080}),
+            pod("a", "db", "10.88.0.3", {"app": "db"}), pod("b", "x", "10.88.4.2", {"app": "web"}),
+            pod("a", "done", None, {"app": "web"})]
+    NAMESPACES = [{"name": "a", "labels": {"team": "one"}}, {"name": "b", "labels": {"team": "two"}}]
+
+    def lines(self, *given):
+        chains = policies.rules(list(given), self.PODS, self.NAMESPACES, "10.88.0.0/22")
+        return [re.sub(r"NP-(\w)-\w+", r"\1", line) for chain in chains.values() for line in chain][1:]
+
+    def test_without_policies_nothing_is_dropped(self):
+        self.assertEqual(self.lines(), [])
+
+    def test_a_selected_pod_gets_what_is_allowed_and_nothing_else(self):
+        first, *rest = self.lines({
+            "namespace": "a", "podSelector": {"matchLabels": {"app": "web"}},
+            "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": "db"}}},
+                                  {"namespaceSelector": {"matchLabels": {"team": "two"}}}],
+                         "ports": [{"port": "http"}, {"port": 53, "protocol": "UDP", "endPort": 54}, {"port": "none"}]}]})
+        self.assertEqual([first, *sorted(rest)], [
+            "-A POLICIES -d 10.88.0.2/32 -j I",
+            "-A I -j DROP",
+            "-A I -s 10.88.0.3/32 -p tcp --dport 8080 -j RETURN",
+            "-A I -s 10.88.0.3/32 -p udp --dport 53:54 -j RETURN",
+            "-A I -s 10.88.4.2/32 -p tcp --dport 8080 -j RETURN",
+            "-A I -s 10.88.4.2/32 -p udp --dport 53:54 -j RETURN",
+        ])
+
+    def test_deny_all_drops_both_directions_of_every_pod_here(self):
+        self.assertEqual(self.lines({"namespace": "a", "podSelector": {}, "policyTypes": ["Ingress", "Egress"]}), [
+            "-A POLICIES -d 10.88.0.2/32 -j I", "-A POLICIES -s 10.88.0.2/32 -j E",
+            "-A POLICIES -d 10.88.0.3/32 -j I", "-A POLICIES -s 10.88.0.3/32 -j E",
+            "-A I -j DROP", "-A E -j DROP", "-A I -j DROP", "-A E -j DROP"])
+        self.assertEqual(self.lines({"namespace": "b", "podSelector": {}, "policyTypes": ["Ingress"]}), [])
+
+    def test_policies_add_up_and_a_block_may_have_holes(self):
+        deny = {"namespace": "a", "podSelector": {"matchLabels": {"app": "db"}}, "policyTypes": ["Egress"]}
+        some = {**deny, "egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/30", "except": ["10.0.0.1/32"]}}]}]}
+        self.assertEqual(self.lines(deny, some), [
+            "-A POLICIES -s 10.88.0.3/32 -j E", "-A E -d 10.0.0.0/32 -j RETURN", "-A E -d 10.0.0.2/31 -j RETURN",
+            "-A E -j DROP"])
+        self.assertEqual(self.lines(deny, {**deny, "egress": [{}]})[1:], ["-A E -d 0.0.0.0/0 -j RETURN", "-A E -j DROP"])
+
+    def test_selectors_mean_what_the_api_says(self):
+        for operator, values, holds in (("In", ["x"], [True, False]), ("NotIn", ["x"], [False, True]),
+                                        ("Exists", [], [True, False]), ("DoesNotExist", [], [False, True])):
+            selector = {"matchExpressions": [{"key": "k", "operator": operator, "values": values}]}
+            self.assertEqual([policies.matches(selector, labels) for labels in ({"k": "x"}, {})], holds)
+        self.assertTrue(policies.matches({}, {}))
+
+    def test_what_is_stale_goes_in_the_same_transaction(self):
+        text = policies.transaction({"POLICIES": ["-A POLICIES -j NP-I-1"], "NP-I-1": ["-A NP-I-1 -j DROP"]}, ["NP-I-0"])
+        self.assertEqual(text.splitlines(), [
+            "*mangle", ":POLICIES - [0:0]", ":NP-I-1 - [0:0]", ":NP-I-0 - [0:0]",
+            "-A POLICIES -j NP-I-1", "-A NP-I-1 -j DROP", "-X NP-I-0", "COMMIT"])
 
 
 class Names(unittest.TestCase):

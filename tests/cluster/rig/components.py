@@ -133,4 +133,5 @@ def of(node):
         Component("kubelet", kubelet, lambda: http("http://127.0.0.1:10248/healthz"), ("containerd", *api)),
         Component("kube-proxy", ["kube-proxy", f"--config={config}/kube-proxy.yaml"],
                   lambda: http("http://127.0.0.1:10256/healthz"), api),
+        Component("policies", [sys.executable, "-m", "rig.policies", node.cluster.name, node.name], None, api),
     ]

@@ -181,9 +181,7 @@ def stop(own):
     if left := cgroups.kill(groups, 30):
         raise place.Refused(f"processes {sorted(left)} of {own.name} of cluster {own.cluster.name} do not end")
     cgroups.remove(groups, 30)
-    if own.number == 1:
-        # The kernel may take a moment to remove it by itself.
-        subprocess.run(["ip", "link", "delete", own.cluster.host_link], capture_output=True)
+    node.unlink(own)
 
 
 def report(cluster):

@@ -88,6 +88,17 @@ def link(node):
         run(*first, "set", node.name, "master", BRIDGE, "up")
 
 
+def unlink(node):
+    """From the host: removes both ends of a node's links, which the kernel may take a moment to do when the node is gone."""
+    cluster = node.cluster
+    if node.number == 1:
+        subprocess.run(["ip", "link", "delete", cluster.host_link], capture_output=True)
+    for other in cluster.nodes():
+        name = node.name if other.number == 1 else UPLINK
+        if 1 in (node.number, other.number) and node.number != other.number and (pid := other.init()):
+            subprocess.run(["nsenter", "-t", str(pid), "-n", "ip", "link", "delete", name], capture_output=True)
+
+
 def attach(node):
     """From the host: puts a new uplink of a node that runs where the old one was."""
     run("nsenter", "-t", str(node.init()), "-n", "ip", "link", "set", UPLINK, "master", BRIDGE, "up")

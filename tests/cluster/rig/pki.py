@@ -59,7 +59,7 @@ def write(cluster):
     certificate(directory, "apiserver-kubelet", "/O=system:masters/CN=apiserver-kubelet")
     certificate(directory, "front-proxy", "/CN=front-proxy-client")
     certificate(directory, "admin", "/O=system:masters/CN=admin")
-    certificate(directory, "volumes", "/O=system:masters/CN=volumes")
+    certificate(directory, "rig", "/O=system:masters/CN=rig")
     for name in ("kube-controller-manager", "kube-scheduler", "kube-proxy"):
         certificate(directory, name, f"/CN=system:{name}")
     for user in ("kube-controller-manager", "kube-scheduler", "kube-proxy"):

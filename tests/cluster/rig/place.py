@@ -185,5 +185,7 @@ def entry(run):
         sys.exit(run())
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
+    except BrokenPipeError:
+        os._exit(128 + signal.SIGPIPE)  # whoever read our output has gone: nobody is left to say it to
     except Refused as error:
         sys.exit(f"{pathlib.Path(sys.argv[0]).name}: {error}")

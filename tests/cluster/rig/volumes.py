@@ -5,44 +5,22 @@ PersistentVolume of type local: unlike hostPath those honour fsGroup. Sizes are 
 Each pass is a function of what the API server says; a watch on claims and volumes says when to make the next one.
 """
 
-import json
 import pathlib
 import shutil
-import ssl
 import sys
 import threading
 import time
 import urllib.error
-import urllib.request
 
+from rig import api as server
 from rig import place
 
 PROVISIONER = "indelible.dev/local"
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
 STORAGE_PROVISIONER = "volume.kubernetes.io/storage-provisioner"
 PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
-WATCH_SECONDS = 240
 CLAIMS, VOLUMES = "/api/v1/persistentvolumeclaims", "/api/v1/persistentvolumes"
 GROWS = "/apis/storage.k8s.io/v1/storageclasses"
-
-
-class Api:
-    def __init__(self, cluster):
-        self.server = cluster.server
-        self.context = ssl.create_default_context(cafile=cluster.pki / "ca.crt")
-        self.context.load_cert_chain(cluster.pki / "volumes.crt", cluster.pki / "volumes.key")
-
-    def open(self, method, path, body=None, content="application/json", timeout=10):
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.server + path, data, {"Content-Type": content}, method=method)
-        return urllib.request.urlopen(request, context=self.context, timeout=timeout)
-
-    def call(self, method, path, body=None, content="application/json"):
-        with self.open(method, path, body, content) as answer:
-            return json.load(answer)
-
-    def merge(self, path, body):
-        return self.call("PATCH", path, body, "application/merge-patch+json")
 
 
 def claim_name(claim):
@@ -133,22 +111,11 @@ def one_pass(api, root):
     return {CLAIMS: claims["metadata"]["resourceVersion"], VOLUMES: volumes["metadata"]["resourceVersion"]}
 
 
-def watch(api, path, version, changed):
-    """Says that something changed: at the first event, or when the watch ends."""
-    try:
-        with api.open("GET", f"{path}?watch=1&resourceVersion={version}&timeoutSeconds={WATCH_SECONDS}",
-                      timeout=WATCH_SECONDS + 10) as events:
-            events.readline()
-    except (OSError, ValueError):
-        pass  # the next pass meets the same trouble and says it
-    changed.set()
-
-
 def main(name):
     cluster = place.Cluster(name)
     root = cluster.volumes
     root.mkdir(exist_ok=True)
-    api = Api(cluster)
+    api = server.Api(cluster)
     changed = threading.Event()
     watching = {}
     while True:
@@ -161,7 +128,7 @@ def main(name):
             continue
         for path, version in versions.items():
             if path not in watching or not watching[path].is_alive():
-                watching[path] = threading.Thread(target=watch, args=(api, path, version, changed), daemon=True)
+                watching[path] = threading.Thread(target=server.notice, args=(api, path, version, changed), daemon=True)
                 watching[path].start()
         changed.wait()
         time.sleep(0.1)  # several changes, one pass
