@@ -91,7 +91,8 @@ fn reading_records_is_in_no_aggregated_role() {
         let aggregated = labels.keys().any(|label| label.contains("aggregate-to"));
         assert!(!(reads && aggregated), "{}", role["metadata"]["name"]);
     }
-    assert_eq!(readers, 2);
+    // The pool's reader and auditors; and the operator, in the namespaces that it serves.
+    assert_eq!(readers, 3);
 }
 
 #[test]
