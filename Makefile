@@ -28,8 +28,9 @@ build: ## Build the optimised, static binaries
 	@echo "  $(RELEASE)"
 	@echo "The first time this takes about 5 minutes on two cores; after that only what has changed is built."
 	$(CARGO) build --locked --release -p indelible -p indelible-collector -p indelible-sidecar
+	@ln -sf indelible $(RELEASE)/kubectl-indelible
 
-where: ## Print the directory that the binaries are built into
+where: ## Print the directory that the binaries are built into; in PATH it gives kubectl indelible, too
 	@echo $(RELEASE)
 
 test: fmt clippy doc ## Everything that needs no cluster: format, lints, docs, all tests

@@ -12,6 +12,8 @@ use clap::error::ErrorKind;
 use clap::{ArgGroup, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use indelible_chain::note::VerifierKey;
 
+use crate::acknowledge::{finding, reason};
+use crate::cluster::audit_log::PoolName;
 use crate::values::{When, duration, when};
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("INDELIBLE_BUILD_COMMIT"), ")");
@@ -39,6 +41,12 @@ pub enum Command {
     Prove(ProveArgs),
     /// Show logs, sizes, chains, heads and lag
     Status(StatusArgs),
+    /// In a cluster: which pods are audited, and why others are not
+    Coverage(CoverageArgs),
+    /// In a cluster: what opting a namespace in will change, and what stands in the way
+    Preflight(PreflightArgs),
+    /// In a cluster: take note of a finding, so that condition Intact can be true again
+    Acknowledge(AcknowledgeArgs),
     /// Run the whole product on this machine for half a minute, tamper with it and see it caught
     Demo(DemoArgs),
 }
@@ -46,30 +54,56 @@ pub enum Command {
 /// Where evidence is read from.
 #[derive(Debug, Args)]
 pub struct SourceArgs {
-    /// Collectors' URLs (https://host:port) or their data directories, also copies from dead machines; together one
-    /// pool
+    /// An AuditLog's name (see -n): all collectors of its pool, through the cluster's API server. Or collectors' URLs
+    /// (https://host:port) or their data directories, also copies from dead machines; together one pool
     #[arg(value_name = "SOURCE", required = true)]
     pub sources: Vec<String>,
     #[command(flatten)]
     pub connection: ConnectionArgs,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
+
+/// Which cluster an AuditLog is in, and whose rights it is read with.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ClusterArgs {
+    /// Namespace of the AuditLog that is named as SOURCE. Default: that of the kubeconfig's context. Whose records are
+    /// meant is said with --namespace
+    #[arg(short = 'n', long, value_name = "NAMESPACE", env = "INDELIBLE_AUDIT_LOG_NAMESPACE", help_heading = CLUSTER)]
+    pub audit_log_namespace: Option<String>,
+    /// How the cluster is reached. Default: KUBECONFIG, or ~/.kube/config, or the account of the pod that this runs in
+    #[arg(long, value_name = "FILE", env = "INDELIBLE_KUBECONFIG", help_heading = CLUSTER)]
+    pub kubeconfig: Option<PathBuf>,
+    /// The kubeconfig's context. Default: its current one
+    #[arg(long, value_name = "NAME", env = "INDELIBLE_CONTEXT", help_heading = CLUSTER)]
+    pub context: Option<String>,
+    /// The ServiceAccount as which collectors are read: NAMESPACE/NAME. You must be allowed to mint its tokens. Default:
+    /// the pool's own, NAME-reader in the AuditLog's namespace
+    #[arg(long, value_name = "ACCOUNT", env = "INDELIBLE_AS_READER", help_heading = CLUSTER)]
+    pub as_reader: Option<PoolName>,
+}
+
+const CLUSTER: &str = "In a cluster";
 
 /// How collectors are reached.
 #[derive(Debug, Clone, Args)]
 pub struct ConnectionArgs {
-    /// Certificates (PEM) that collectors' own must chain to; needed for https sources. Default: none
+    /// Certificates (PEM) that collectors' own must chain to; needed for https sources. Default: those that the pool's
+    /// operator publishes, for an AuditLog; none for a URL
     #[arg(long, value_name = "FILE", env = "INDELIBLE_CA")]
     pub ca: Option<PathBuf>,
-    /// File with a reader token, sent to collectors. Default: none is sent
+    /// File with a reader token, sent to collectors. Default: one that the API server mints for --as-reader, for an
+    /// AuditLog; none for a URL
     #[arg(long, value_name = "FILE", env = "INDELIBLE_TOKEN")]
     pub token: Option<PathBuf>,
 }
 
-/// Whom the verifier believes: exactly one of the two.
+/// Whom the verifier believes: exactly one of the two, or for an AuditLog the keys that its operator pinned.
 #[derive(Debug, Clone, Args)]
-#[command(group = ArgGroup::new("trust").required(true).multiple(false))]
+#[command(group = ArgGroup::new("trust").multiple(false))]
 pub struct TrustArgs {
-    /// The logs and witnesses that are trusted (tlog-policy)
+    /// The logs and witnesses that are trusted (tlog-policy). Default: for an AuditLog what its operator pinned; needed
+    /// for URLs and directories, where --log-key is not given
     #[arg(long, value_name = "FILE", env = "INDELIBLE_POLICY", group = "trust")]
     pub policy: Option<PathBuf>,
     /// A log's verifier key, instead of a policy; may be repeated; no witness is asked for
@@ -111,10 +145,11 @@ pub struct EvidenceArgs {
     #[arg(long, value_name = "DIR", env = "INDELIBLE_RECEIPTS")]
     pub receipts: Option<PathBuf>,
     /// What should be covered: a JSON list of objects with namespace, pod, `pod_uid`, containers, `running_since`.
-    /// Default: none
+    /// Default: for an AuditLog the containers that run now in namespaces that opted in; else none
     #[arg(long, value_name = "FILE", env = "INDELIBLE_EXPECT")]
     pub expect: Option<PathBuf>,
-    /// Who may attest pods: the issuer's keys (JWKS). Default: none, a pod is then vouched for by two logs
+    /// Who may attest pods: the issuer's keys (JWKS). Default: for an AuditLog those that the API server publishes; else
+    /// none, a pod is then vouched for by two logs
     #[arg(long, value_name = "FILE", env = "INDELIBLE_ISSUER_KEYS")]
     pub issuer_keys: Option<PathBuf>,
     /// What pods' tokens must be for, as the collectors' own --audience says; with --issuer-keys
@@ -135,7 +170,8 @@ pub struct EvidenceArgs {
     /// File with ids of findings that are accepted, one a line: shown, not counted. Default: none
     #[arg(long, value_name = "FILE", env = "INDELIBLE_ACCEPT")]
     pub accept: Option<PathBuf>,
-    /// Verifier key of an authority whose statements count; may be repeated. Default: none
+    /// Verifier key of an authority whose statements count; may be repeated. Default: the operator's, where its pins are
+    /// what is believed; else none
     #[arg(long, value_name = "VKEY", env = "INDELIBLE_AUTHORITY")]
     pub authority: Vec<VerifierKey>,
     /// How long leaves may stay without a witness's cosignature where the policy asks for one
@@ -197,7 +233,7 @@ pub struct LogsArgs {
     override_usage = "indelible prove [OPTIONS] --policy <FILE> -o <FILE> <SOURCE>... <RECORD>\n       indelible prove --check <FILE> --policy <FILE>"
 )]
 pub struct ProveArgs {
-    /// Where the record is (URLs or data directories), and last RECORD, the record itself: CHAIN/SEQ, or CHAIN/TIME for
+    /// Where the record is (an AuditLog's name, URLs or data directories), and last RECORD, the record itself: CHAIN/SEQ, or CHAIN/TIME for
     /// the first record printed from then on. CHAIN is the id, or its first digits, that `indelible status` shows; it
     /// may be left out (SEQ or TIME alone) where --namespace, --pod and --container leave one chain only
     #[arg(value_name = "SOURCE", required_unless_present = "check", conflicts_with = "check")]
@@ -206,6 +242,8 @@ pub struct ProveArgs {
     pub whose: WhoseArgs,
     #[command(flatten)]
     pub connection: ConnectionArgs,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
     #[command(flatten)]
     pub trust: TrustArgs,
     /// Where the proof goes; the proof of the session's leaf goes beside it with `.session` at its end
@@ -236,6 +274,53 @@ pub struct StatusArgs {
     /// Print one JSON object instead of tables
     #[arg(long, value_parser = BoolishValueParser::new(), env = "INDELIBLE_JSON")]
     pub json: bool,
+}
+
+/// `indelible coverage`.
+#[derive(Debug, Args)]
+pub struct CoverageArgs {
+    /// The AuditLog's name (its namespace: -n)
+    #[arg(value_name = "AUDITLOG")]
+    pub audit_log: String,
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// Print one JSON object instead of tables
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "INDELIBLE_JSON")]
+    pub json: bool,
+}
+
+/// `indelible preflight`.
+#[derive(Debug, Args)]
+pub struct PreflightArgs {
+    /// The namespace that is to opt in
+    #[arg(value_name = "NAMESPACE")]
+    pub opting_in: String,
+    /// The AuditLog that it is to opt in to (its namespace: -n). Default: the only one there is
+    #[arg(value_name = "AUDITLOG")]
+    pub audit_log: Option<String>,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// Print one JSON object instead of text
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "INDELIBLE_JSON")]
+    pub json: bool,
+}
+
+/// `indelible acknowledge`.
+#[derive(Debug, Args)]
+pub struct AcknowledgeArgs {
+    /// The AuditLog's name (its namespace: -n)
+    #[arg(value_name = "AUDITLOG")]
+    pub audit_log: String,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// The finding's id, as condition Intact or `verify` names it
+    #[arg(long, value_name = "ID", value_parser = finding, env = "INDELIBLE_FINDING")]
+    pub finding: String,
+    /// Why it is known and no longer an alarm; kept with the evidence, under your name
+    #[arg(long, value_name = "TEXT", value_parser = reason, env = "INDELIBLE_REASON")]
+    pub reason: String,
 }
 
 /// `indelible demo`.
@@ -271,6 +356,11 @@ pub fn parse(line: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Argum
     if line.peek().is_some_and(|name| name.to_string_lossy().ends_with("kubectl-indelible")) {
         command = command.bin_name("kubectl indelible").display_name("kubectl indelible");
     }
+    // They filter no records, so that the flag can mean what it does in kubectl.
+    for name in ["coverage", "preflight", "acknowledge"] {
+        command =
+            command.mut_subcommand(name, |of| of.mut_arg("audit_log_namespace", |arg| arg.visible_alias("namespace")));
+    }
     let matches = command.try_get_matches_from_mut(line).map_err(|e| refusal(&e))?;
     Arguments::from_arg_matches(&matches).map_err(|e| refusal(&e))
 }
@@ -280,7 +370,7 @@ fn refusal(error: &clap::Error) -> Refusal {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Refusal::Asked(text.ansi().to_string()),
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-            Refusal::Mistake("no command was given; one of verify, logs, prove, status, demo, or --help".to_owned())
+            Refusal::Mistake("no command was given; one of verify, logs, prove, status, coverage, preflight, acknowledge, demo, or --help".to_owned())
         }
         _ => {
             // The first paragraph is the mistake; what follows is the usage, which --help has as well.
@@ -317,9 +407,11 @@ mod tests {
     #[test]
     fn a_mistake_is_one_line_that_names_the_flag() {
         for (line, names) in [
-            ("indelible", "verify, logs, prove, status, demo"),
+            ("indelible", "verify, logs, prove, status, coverage, preflight, acknowledge, demo"),
             ("indelible verify", "<SOURCE>"),
-            ("indelible verify dir", "--policy"),
+            ("indelible verify -n audit payments --as-reader auditor", "--as-reader"),
+            ("indelible acknowledge -n audit payments --finding a", "--reason"),
+            ("indelible acknowledge -n audit payments --finding a,b --reason x", "--finding"),
             (&format!("indelible verify dir --policy p --log-key {VKEY}"), "--log-key"),
             ("indelible verify dir --log-key nonsense", "--log-key"),
             ("indelible verify dir --policy p --max-age 5", "--max-age"),
@@ -352,6 +444,26 @@ mod tests {
                 assert_eq!(env, Some(expected), "{}", flag.get_id());
             }
         }
+    }
+
+    #[test]
+    fn the_namespace_of_the_audit_log_and_that_of_the_records_are_two_flags_where_both_are_meant() {
+        let line = "kubectl-indelible logs -n audit payments --namespace shop --follow";
+        let Ok(Arguments { command: Command::Logs(args) }) = read(line) else { panic!() };
+        assert_eq!(args.source.cluster.audit_log_namespace.as_deref(), Some("audit"));
+        assert_eq!((args.filter.whose.namespace.as_deref(), args.source.sources.len()), (Some("shop"), 1));
+        for line in ["indelible coverage --namespace audit payments", "indelible coverage payments -n audit"] {
+            let Ok(Arguments { command: Command::Coverage(args) }) = read(line) else { panic!() };
+            assert_eq!(
+                (args.cluster.audit_log_namespace.as_deref(), args.audit_log.as_str()),
+                (Some("audit"), "payments")
+            );
+        }
+        let Ok(Arguments { command: Command::Preflight(args) }) = read("indelible preflight shop -n audit payments")
+        else {
+            panic!()
+        };
+        assert_eq!((args.opting_in.as_str(), args.audit_log.as_deref()), ("shop", Some("payments")));
     }
 
     #[test]

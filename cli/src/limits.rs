@@ -94,3 +94,24 @@ pub const PROGRESS_AFTER: Duration = Duration::from_secs(1);
 pub const MAX_LISTED_CHAINS: usize = 100_000;
 /// Of so many chains of a collector `status` asks for the heads, one by one.
 pub const MAX_ASKED_HEADS: usize = 256;
+
+/// How long a connection to a cluster's API server may take.
+pub const API_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an API server may take for one answer.
+pub const API_TIMEOUT: Duration = Duration::from_secs(30);
+/// Objects of a list that are asked for at once.
+pub const API_PAGE: u32 = 500;
+/// Most pods of one namespace that are listed.
+pub const MAX_LISTED_PODS: usize = 100_000;
+/// Most namespaces that are listed.
+pub const MAX_NAMESPACES: usize = 20_000;
+/// How long a reader token that is asked for lives.
+pub const READER_TOKEN_LIFE: Duration = Duration::from_hours(1);
+/// Most sessions of one collector that are listed.
+pub const MAX_SESSIONS: usize = 200_000;
+/// How long the operator may take to take an acknowledgement.
+pub const ACKNOWLEDGE_WAIT: Duration = Duration::from_mins(2);
+/// How often it is looked whether it has.
+pub const ACKNOWLEDGE_POLL: Duration = Duration::from_secs(1);
+/// Longest reason of an acknowledgement, in bytes.
+pub const MAX_REASON_BYTES: usize = 1024;

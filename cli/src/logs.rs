@@ -14,16 +14,16 @@ mod vouched;
 
 use std::io::Write;
 
-use indelible_chain::policy::Policy;
 use indelible_chain::verify::Finding;
 use tokio::runtime::Handle;
 
 use crate::args::{FilterArgs, LogsArgs};
+use crate::case::Case;
 use crate::clock;
 use crate::exit::{CommandError, unless_shown, worse};
-use crate::terms::{issuer_keys, policy, scope, terms};
+use crate::terms::scope;
 use crate::text::lines;
-use crate::verify::{judged, open};
+use crate::verify::judged;
 
 use joined::Joined;
 pub use lines::{Format, Printer, word};
@@ -36,11 +36,10 @@ pub fn run(args: &LogsArgs, runtime: &Handle) -> Result<u8, CommandError> {
 
 /// Shows the records on `out`; gives the exit code.
 fn show<W: Write>(args: &LogsArgs, runtime: &Handle, out: W) -> Result<u8, CommandError> {
-    let policy: Policy = policy(&args.trust)?;
     let now = clock::now();
-    let tokens = issuer_keys(&args.evidence)?;
-    let terms = terms(policy.clone(), &args.evidence, &judged_filter(args), tokens.clone(), now)?;
-    let (mut sources, mut opener) = open(&args.source, runtime)?;
+    let LogsArgs { source, trust, evidence, .. } = args;
+    let case = Case::new(source, trust, evidence, &judged_filter(args), now, runtime)?;
+    let Case { policy, tokens, terms, mut sources, mut opener } = case;
     let outcome = judged(terms, args.evidence.offline, &mut sources, &mut opener)?;
     for finding in &outcome.report.findings {
         say(finding);
@@ -92,6 +91,7 @@ mod tests {
     use crate::judging::{Named, judge};
     use crate::source::Source;
     use crate::source::directory::Directory;
+    use crate::terms::{policy, terms};
     use crate::testlog::{NOW, TestLog};
 
     const PLAIN: Format = Format { timestamps: false, prefix: false, json: false };
@@ -140,7 +140,8 @@ mod tests {
         let (first, second) = (3, 4);
         log.sign_first(second);
         let args = args(&log, &["--follow", "--since", &rfc3339(NOW.plus_nanos(1))]);
-        let (terms, _) = terms(policy(&args.trust).unwrap(), &args.evidence, &judged_filter(&args), None, NOW).unwrap();
+        let (terms, _) =
+            terms(policy(&args.trust).unwrap().unwrap(), &args.evidence, &judged_filter(&args), None, NOW).unwrap();
         let mut sources = [Named::Open(Source::Directory(Box::new(Directory::open(log.path()).unwrap())))];
         let outcome = judge(&mut sources, terms).unwrap();
         let mut out = Vec::new();

@@ -3,14 +3,19 @@
 //! Also answers to `kubectl indelible`, as `kubectl-indelible`. Output for people and scripts is on stdout, everything
 //! else on stderr.
 
+mod acknowledge;
 mod args;
+mod case;
 mod clock;
+mod cluster;
+mod coverage;
 mod demo;
 mod exit;
 mod inventory;
 mod judging;
 mod limits;
 mod logs;
+mod preflight;
 mod prove;
 mod remembered;
 mod report;
@@ -47,6 +52,8 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<u8, CommandError> {
+    // One for the whole process, so that no library looks for another; a second call changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let handle = runtime.handle();
     let done = match command {
@@ -54,6 +61,9 @@ fn run(command: Command) -> Result<u8, CommandError> {
         Command::Logs(args) => logs::run(&args, handle),
         Command::Prove(args) => prove::run(&args, handle),
         Command::Status(args) => status::run(&args, handle),
+        Command::Coverage(args) => coverage::run(&args, handle),
+        Command::Preflight(args) => preflight::run(&args, handle),
+        Command::Acknowledge(args) => acknowledge::run(&args, handle),
         Command::Demo(args) => demo::run(&args, handle),
     };
     // Threads that follow a source may still wait in it; they end with the process, not with its clock.

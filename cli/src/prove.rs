@@ -22,7 +22,9 @@ use indelible_chain::verify::Scope;
 use tokio::runtime::Handle;
 
 use crate::args::{ProveArgs, SourceArgs};
+use crate::case::{Believed, found, opened};
 use crate::clock;
+use crate::cluster::Found;
 use crate::exit::{CommandError, UNVERIFIED};
 use crate::inventory::Inventory;
 use crate::judging::Named;
@@ -30,29 +32,31 @@ use crate::source::Source;
 use crate::terminal::say;
 use crate::terms::{named, policy};
 use crate::text::{lines, one_line, shell};
-use crate::verify::open;
 use check::{Shown, Vouched};
 use held::Held;
 use wanted::{NotOne, Position, Wanted};
 
 /// Runs the command; gives the exit code.
 pub fn run(args: &ProveArgs, runtime: &Handle) -> Result<u8, CommandError> {
-    let policy = policy(&args.trust)?;
+    let given = policy(&args.trust)?;
     match (&args.check, &args.output) {
-        (Some(path), _) => check::check(path, &policy, args.json),
-        (None, Some(output)) => make(args, output, &policy, runtime),
+        (Some(path), _) => check::check(path, &Believed::new(given, &Found::default())?.policy, args.json),
+        (None, Some(output)) => make(args, output, given, runtime),
         (None, None) => Err(CommandError::Usage("--output is needed to know where the proof goes".to_owned())),
     }
 }
 
-fn make(args: &ProveArgs, output: &Path, policy: &Policy, runtime: &Handle) -> Result<u8, CommandError> {
+fn make(args: &ProveArgs, output: &Path, given: Option<Policy>, runtime: &Handle) -> Result<u8, CommandError> {
     let Some((record, sources)) = args.sources.split_last().filter(|(_, sources)| !sources.is_empty()) else {
         let text = "name at least one SOURCE, and last the RECORD: CHAIN/SEQ, as indelible status shows chains";
         return Err(CommandError::Usage(text.to_owned()));
     };
     let wanted = Wanted::parse(record)?;
-    let source = SourceArgs { sources: sources.to_vec(), connection: args.connection.clone() };
-    let (mut sources, _) = open(&source, runtime)?;
+    let ProveArgs { connection, cluster, .. } = args;
+    let source = SourceArgs { sources: sources.to_vec(), connection: connection.clone(), cluster: cluster.clone() };
+    let found = found(&source, given.is_some(), runtime)?;
+    let policy = Believed::new(given, &found)?.policy;
+    let (mut sources, _) = opened(&source, &found, runtime)?;
     let position = match position(&wanted, &named(&args.whose), &mut sources)? {
         Ok(position) => position,
         Err(why) => {
@@ -63,12 +67,12 @@ fn make(args: &ProveArgs, output: &Path, policy: &Policy, runtime: &Handle) -> R
     let mut why = Vec::new();
     for source in &mut sources {
         let (label, proved) = match source {
-            Named::Open(source) => (source.label(), Proved::of(source, position, policy)),
+            Named::Open(source) => (source.label(), Proved::of(source, position, &policy)),
             Named::Closed { label, why } => (label.clone(), Err(anyhow!(why.clone()))),
         };
         match proved {
             Ok(proved) => {
-                proved.write(args, output)?;
+                proved.write(args, output, &policy)?;
                 return Ok(0);
             }
             Err(e) => why.push(format!("{label}: {e:#}")),
@@ -144,7 +148,7 @@ impl Proved {
         Ok(Self { record, session, shown, vouched })
     }
 
-    fn write(&self, args: &ProveArgs, output: &Path) -> Result<(), CommandError> {
+    fn write(&self, args: &ProveArgs, output: &Path, policy: &Policy) -> Result<(), CommandError> {
         let beside = beside(output);
         for (path, proof) in [(output, &self.record), (&beside, &self.session)] {
             std::fs::write(path, proof.to_string()).map_err(|e| {
@@ -164,7 +168,9 @@ impl Proved {
             writeln!(out, "{session} proves who vouched for its pod; keep them together")?;
             let trust = match &args.trust.policy {
                 Some(policy) => format!("--policy {}", shell(policy)),
-                None => args.trust.log_key.iter().map(|key| format!("--log-key {key}")).collect::<Vec<_>>().join(" "),
+                None => {
+                    policy.logs().iter().map(|log| format!("--log-key {}", log.key())).collect::<Vec<_>>().join(" ")
+                }
             };
             writeln!(out, "check with: indelible prove --check {} {trust}", shell(output))?;
         }

@@ -1,4 +1,4 @@
-//! Where evidence is read from: a collector's URL, or a data directory.
+//! Where evidence is read from: a collector, by its URL or in its pod, or a data directory.
 //!
 //! A source yields, in this order, its signed checkpoints, its log's frames, and its tiles; and any frame once more by
 //! its index. It believes nothing of what it reads and judges nothing: what it cannot make sense of is handed to the judge
@@ -9,6 +9,7 @@ pub mod directory;
 pub mod folder;
 pub mod http;
 mod layout;
+pub mod route;
 pub mod segment;
 
 use std::path::Path;
@@ -26,6 +27,7 @@ use collector::Collector;
 use directory::Directory;
 use folder::ReadError;
 use http::FetchError;
+use route::Token;
 
 /// A log, as one place shows it.
 #[derive(Debug)]
@@ -186,7 +188,8 @@ impl Opener {
             (None, Some(ca)) => self.tls.insert(http::tls(ca).map_err(SourceError::from)?).clone(),
             (None, None) => return Err(OpenError::NoCa(url.to_owned())),
         };
-        let client = http::Client::new(self.runtime.clone(), url, peer, tls, self.connection.token.clone());
+        let token = self.connection.token.clone().map(Token::File);
+        let client = http::Client::new(self.runtime.clone(), url, peer, tls, token);
         Ok(client.map_err(SourceError::from)?)
     }
 }

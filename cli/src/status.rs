@@ -9,6 +9,7 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 
 use crate::args::StatusArgs;
+use crate::case::{found, opened};
 use crate::clock::{rfc3339, rfc3339_seconds, span};
 use crate::exit::{CommandError, UNVERIFIED};
 use crate::inventory::{Inventory, Log, Unreadable};
@@ -16,7 +17,6 @@ use crate::limits::MAX_ASKED_HEADS;
 use crate::report::people::{count, table};
 use crate::terms::scope;
 use crate::text::one_line;
-use crate::verify::open;
 use crate::{clock, terminal};
 
 /// Digits of a head that are shown.
@@ -25,7 +25,8 @@ const HEAD_DIGITS: usize = 12;
 /// Runs the command; gives the exit code.
 pub fn run(args: &StatusArgs, runtime: &Handle) -> Result<u8, CommandError> {
     let now = clock::now();
-    let (mut sources, _) = open(&args.source, runtime)?;
+    let found = found(&args.source, true, runtime)?;
+    let (mut sources, _) = opened(&args.source, &found, runtime)?;
     let inventory = Inventory::of(&mut sources, &scope(&args.filter, now), now, MAX_ASKED_HEADS);
     let mut out = anstream::stdout().lock();
     if args.json {

@@ -66,8 +66,8 @@ impl FlagError {
     }
 }
 
-/// Whom the user believes.
-pub fn policy(trust: &TrustArgs) -> Result<Policy, FlagError> {
+/// Whom the user believes, as the flags say; `None` if they do not.
+pub fn policy(trust: &TrustArgs) -> Result<Option<Policy>, FlagError> {
     match &trust.policy {
         Some(path) => {
             let bytes = read("--policy", path, MAX_POLICY_BYTES)?;
@@ -75,9 +75,10 @@ pub fn policy(trust: &TrustArgs) -> Result<Policy, FlagError> {
             if policy.logs().is_empty() {
                 return Err(FlagError::unreadable("--policy", path, "it names no log, so nothing can be trusted"));
             }
-            Ok(policy)
+            Ok(Some(policy))
         }
-        None => Policy::from_log_keys(trust.log_key.iter().cloned()).map_err(|e| FlagError {
+        None if trust.log_key.is_empty() => Ok(None),
+        None => Policy::from_log_keys(trust.log_key.iter().cloned()).map(Some).map_err(|e| FlagError {
             flag: "--log-key",
             path: String::new(),
             why: e.to_string(),

@@ -9,25 +9,24 @@ use indelible_chain::policy::{Policy, Witness};
 use indelible_chain::verify::{Known, KnownBy, Terms};
 use tokio::runtime::Handle;
 
-use crate::args::{SourceArgs, VerifyArgs};
+use crate::args::VerifyArgs;
+use crate::case::Case;
 use crate::exit::{self, CommandError};
 use crate::judging::{Named, Outcome, judge};
-use crate::limits::{MAX_CHECKPOINT_BYTES, MAX_CONFIG_BYTES, MAX_SOURCES};
+use crate::limits::MAX_CHECKPOINT_BYTES;
 use crate::remembered::Remembered;
-use crate::source::folder::ReadError;
+use crate::source::Opener;
 use crate::source::http::{FetchError, Peer};
-use crate::source::{OpenError, Opener, SourceError};
 use crate::terminal::say;
-use crate::terms::{issuer_keys, policy, read, terms};
 use crate::text::one_line;
 use crate::{clock, report, terminal};
 
 /// Runs the command; gives the exit code.
 pub fn run(args: &VerifyArgs, runtime: &Handle) -> Result<u8, CommandError> {
-    let (policy, tokens) = (policy(&args.trust)?, issuer_keys(&args.evidence)?);
-    let terms = terms(policy, &args.evidence, &args.filter, tokens, clock::now())?;
-    let (mut sources, mut opener) = open(&args.source, runtime)?;
-    let report = judged(terms, args.evidence.offline, &mut sources, &mut opener)?.report;
+    let VerifyArgs { source, trust, evidence, filter, json: _ } = args;
+    let case = Case::new(source, trust, evidence, filter, clock::now(), runtime)?;
+    let Case { terms, mut sources, mut opener, .. } = case;
+    let report = judged(terms, evidence.offline, &mut sources, &mut opener)?.report;
     let text = if args.json {
         report::json::render(&report) + "\n"
     } else {
@@ -57,47 +56,6 @@ pub fn judged(
         say(format_args!("--state: what was verified is not remembered: {e}"));
     }
     Ok(outcome)
-}
-
-/// Opens the sources that the user named. One that is not there is the judge's business, a wrong name is the user's.
-pub fn open(args: &SourceArgs, runtime: &Handle) -> Result<(Vec<Named>, Opener), CommandError> {
-    if args.sources.len() > MAX_SOURCES {
-        return Err(CommandError::Usage(format!("SOURCE: more than {MAX_SOURCES} sources; verify them in parts")));
-    }
-    // What cannot be read at all is said before anything is asked of a server, where it would look like the server's.
-    for (flag, path) in [("--ca", &args.connection.ca), ("--token", &args.connection.token)] {
-        path.as_ref().map(|path| read(flag, path, MAX_CONFIG_BYTES)).transpose()?;
-    }
-    let mut opener = Opener::new(runtime.clone(), &args.connection);
-    let mut sources = Vec::new();
-    for name in &args.sources {
-        match opener.open(name) {
-            Ok(source) => sources.push(Named::Open(source)),
-            Err(e) if e.is_usage() => return Err(CommandError::Usage(e.to_string())),
-            Err(e) if is_address(name) => {
-                let text = format!("SOURCE {e}; if a collector is meant, its URL is https://{name}");
-                return Err(CommandError::Usage(text));
-            }
-            Err(e) => sources.push(Named::Closed { label: one_line(name), why: format!("{e}{}", remedy(&e)) }),
-        }
-    }
-    Ok((sources, opener))
-}
-
-/// What to do about a source that is no data directory.
-const fn remedy(error: &OpenError) -> &'static str {
-    match error {
-        OpenError::Source(SourceError::Read(ReadError::Io { .. })) => {
-            "; name a collector's URL (https://host:port), or a data directory that you may read"
-        }
-        _ => "",
-    }
-}
-
-/// Whether what is no directory looks like a collector's host and port.
-fn is_address(name: &str) -> bool {
-    let port = name.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
-    !name.contains('/') && matches!(port, Some(Ok(_)))
 }
 
 /// The checkpoints that the policy's witnesses hold of its logs. One that cannot be asked is said and passed over:

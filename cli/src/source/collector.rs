@@ -51,15 +51,32 @@ pub struct ListedChain {
     pub closed: bool,
 }
 
+/// A session that is alive, as `/v1/coverage` lists it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Alive {
+    pub session_id: String,
+    pub pod_uid: String,
+    pub chains: Vec<AliveChain>,
+    /// Nanoseconds since 1970.
+    pub last_heartbeat: i64,
+}
+
+/// A chain of it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct AliveChain {
+    pub container: String,
+    pub next_seq: u64,
+}
+
 impl Collector {
     /// Behind this client; nothing is asked yet.
     pub const fn new(client: Client) -> Self {
         Self { client, log: None, ahead: Vec::new() }
     }
 
-    /// Its URL.
+    /// Its URL, or its pod's name.
     pub fn label(&self) -> &str {
-        self.client.base()
+        self.client.label()
     }
 
     /// The origin that it gives itself, once it was asked.
@@ -248,6 +265,26 @@ impl Collector {
         Ok(chains)
     }
 
+    /// The sessions that it has heard of, by session id, up to `limit`.
+    pub fn coverage(&mut self, limit: usize) -> Result<Vec<Alive>, FetchError> {
+        let mut sessions: Vec<Alive> = Vec::new();
+        loop {
+            let after = sessions.last().map(|of| format!("&after={}", of.session_id)).unwrap_or_default();
+            let page: Vec<Alive> = self.json(&format!("/v1/coverage?limit=1000{after}"))?;
+            if page.is_empty() {
+                return Ok(sessions);
+            }
+            let last = sessions.last().map(|of| of.session_id.as_str());
+            if page.first().is_some_and(|first| last.is_some_and(|last| first.session_id.as_str() <= last)) {
+                return Err(self.nonsense("/v1/coverage", "its list of sessions does not ascend"));
+            }
+            sessions.extend(page);
+            if sessions.len() > limit {
+                return Err(self.nonsense("/v1/coverage", &format!("it lists more than {limit} sessions")));
+            }
+        }
+    }
+
     /// One tile or bundle.
     pub fn tile(&mut self, file: TileFile) -> Result<Vec<u8>, FetchError> {
         let path = format!("{}/{}", self.log_path()?, file.path());
@@ -298,7 +335,7 @@ impl Collector {
 
     fn nonsense(&self, path: &str, why: &str) -> FetchError {
         let path = path.split('?').next().unwrap_or_default();
-        FetchError::Nonsense { url: format!("{}{path}", self.client.base()), why: one_line(why) }
+        FetchError::Nonsense { url: format!("{}{path}", self.client.label()), why: one_line(why) }
     }
 }
 

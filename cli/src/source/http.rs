@@ -16,11 +16,11 @@ use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use super::route::{DialError, Route, Token};
 use crate::limits::{
     ANSWER_TIMEOUT, CONNECT_TIMEOUT, MAX_CONFIG_BYTES, MAX_HEADER_BYTES, MAX_PROBLEM_BYTES, MAX_RETRIES,
     MAX_STREAM_BYTES, MIN_BYTES_PER_SECOND, RETRY_WAIT, STALL_TIMEOUT, WINDOW_BYTES,
@@ -152,37 +152,46 @@ impl FetchError {
 /// A client of one server. Blocks its thread; the connection lives in the runtime.
 pub struct Client {
     runtime: Handle,
-    /// `https://host:port`, without a slash at its end.
+    /// `https://host:port`, without a slash at its end: what requests name.
     base: String,
+    /// What a person knows it by; `base` where that is how it was named.
+    label: String,
+    /// The name that its certificate must be for.
     host: String,
-    port: u16,
+    route: Route,
     tls: TlsConnector,
     peer: Peer,
     /// Only a collector's.
-    token: Option<PathBuf>,
+    token: Option<Token>,
     connection: Option<SendRequest<Empty<Bytes>>>,
 }
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("base", &self.base).finish_non_exhaustive()
+        f.debug_struct("Client").field("server", &self.label).finish_non_exhaustive()
     }
 }
 
-/// Trust in certificates, made once for all collectors.
+/// Trust in the certificates of a file, made once for all collectors.
 pub fn tls(ca: &std::path::Path) -> Result<TlsConnector, FetchError> {
     let refuse = |why: String| FetchError::File { flag: "--ca", path: ca.to_owned(), why };
     let length = std::fs::metadata(ca).map_err(|e| refuse(e.to_string()))?.len();
     if length > MAX_CONFIG_BYTES as u64 {
         return Err(refuse(format!("over the limit of {MAX_CONFIG_BYTES} bytes")));
     }
+    let pem = std::fs::read(ca).map_err(|e| refuse(e.to_string()))?;
+    trusting(&pem).map_err(refuse)
+}
+
+/// Trust in certificates (PEM).
+pub fn trusting(pem: &[u8]) -> Result<TlsConnector, String> {
     let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(ca).map_err(|e| refuse(e.to_string()))? {
-        let certificate = certificate.map_err(|e| refuse(e.to_string()))?;
-        roots.add(certificate).map_err(|e| refuse(e.to_string()))?;
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|e| e.to_string())?;
+        roots.add(certificate).map_err(|e| e.to_string())?;
     }
     if roots.is_empty() {
-        return Err(refuse("no certificate in it; expected PEM".to_owned()));
+        return Err("no certificate in it; expected PEM".to_owned());
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
@@ -201,7 +210,7 @@ impl Client {
         url: &str,
         peer: Peer,
         tls: TlsConnector,
-        token: Option<PathBuf>,
+        token: Option<Token>,
     ) -> Result<Self, FetchError> {
         let refuse = |why| FetchError::Url { url: one_line(url), why };
         let uri: Uri = url.parse().map_err(|_| refuse("not a URL; expected https://host:port"))?;
@@ -216,12 +225,28 @@ impl Client {
         let token = token.filter(|_| peer == Peer::Collector);
         let base = format!("https://{host}:{port}");
         let host = host.trim_matches(['[', ']']).to_owned();
-        Ok(Self { runtime, base, host, port, tls, peer, token, connection: None })
+        let route = Route::Tcp { host: host.clone(), port };
+        Ok(Self { runtime, label: base.clone(), base, host, route, tls, peer, token, connection: None })
     }
 
-    /// `https://host:port`.
-    pub fn base(&self) -> &str {
-        &self.base
+    /// A client of a collector that is reached in another way than by its name: `label` is what a person knows it by,
+    /// `host` the name that its certificate is for.
+    pub fn over(
+        runtime: Handle,
+        route: Route,
+        label: String,
+        host: String,
+        tls: TlsConnector,
+        token: Option<Token>,
+    ) -> Self {
+        let peer = Peer::Collector;
+        let base = format!("https://{host}:{}", peer.port());
+        Self { runtime, base, label, host, route, tls, peer, token, connection: None }
+    }
+
+    /// What a person knows the server by: `https://host:port`, or a pod's name.
+    pub fn label(&self) -> &str {
+        &self.label
     }
 
     /// A whole answer of at most `limit` bytes.
@@ -247,7 +272,7 @@ impl Client {
             .iter()
             .map(|path| {
                 let sender = self.connection.as_ref()?.clone();
-                let request = self.request(&format!("{}{path}", self.base)).ok()?;
+                let request = self.request(path).ok()?;
                 Some(runtime.spawn(async move { timeout(ANSWER_TIMEOUT, whole(sender, request, limit)).await }))
             })
             .collect();
@@ -285,9 +310,9 @@ impl Client {
     }
 
     fn ask(&mut self, path: &str, wait: Duration) -> Result<Answer, FetchError> {
-        let url = format!("{}{path}", self.base);
+        let url = format!("{}{path}", self.label);
         let runtime = self.runtime.clone();
-        let request = self.request(&url)?;
+        let request = self.request(path)?;
         let mut sender = match self.connection.take().filter(|sender| !sender.is_closed()) {
             Some(sender) => sender,
             None => runtime.block_on(self.connect())?,
@@ -303,36 +328,36 @@ impl Client {
             StatusCode::OK => Ok(answer),
             StatusCode::NOT_FOUND => Err(FetchError::NotFound { url: answer.url }),
             _ => {
-                let why = answer.problem(status, self.peer);
+                let remedy = self.token.as_ref().map_or_else(|| Token::NONE.to_owned(), Token::remedy);
+                let why = answer.problem(status, (self.peer == Peer::Collector).then_some(remedy.as_str()));
                 Err(FetchError::Refused { url: answer.url, status, why })
             }
         }
     }
 
-    fn request(&self, url: &str) -> Result<Request<Empty<Bytes>>, FetchError> {
-        let mut request = Request::get(url);
-        if let Some(path) = &self.token {
-            let refuse = |why: String| FetchError::File { flag: "--token", path: path.clone(), why };
-            // Read each time: a projected token is renewed while a long run goes on.
-            let token = std::fs::read_to_string(path).map_err(|e| refuse(e.to_string()))?;
-            request = request.header("Indelible-Token", token.trim());
+    fn request(&self, path: &str) -> Result<Request<Empty<Bytes>>, FetchError> {
+        let mut request = Request::get(format!("{}{path}", self.base));
+        if let Some(token) = &self.token {
+            // Read each time: a token is renewed while a long run goes on.
+            request = request.header("Indelible-Token", token.read(&self.runtime, &self.label)?);
         }
         request.body(Empty::new()).map_err(|_| FetchError::Url {
-            url: one_line(url),
+            url: one_line(&format!("{}{path}", self.label)),
             why: "the URL or the token in --token holds characters that cannot be sent",
         })
     }
 
     async fn connect(&self) -> Result<SendRequest<Empty<Bytes>>, FetchError> {
-        let failed = |what, why: String| FetchError::Connection { url: self.base.clone(), what, why };
+        let failed = |what, why: String| FetchError::Connection { url: self.label.clone(), what, why };
         let connecting = async {
-            let tcp = TcpStream::connect((self.host.as_str(), self.port)).await;
-            let tcp = tcp.map_err(|e| failed("connecting", e.to_string()))?;
-            let _ = tcp.set_nodelay(true); // only a matter of speed
+            let stream = self.route.dial().await.map_err(|e| match e {
+                DialError::Away(why) => failed("connecting", why),
+                DialError::Refused(why) => FetchError::Nonsense { url: self.label.clone(), why },
+            })?;
             let name = ServerName::try_from(self.host.clone())
-                .map_err(|_| FetchError::Url { url: self.base.clone(), why: "the host is no name or address" })?;
-            let tls =
-                self.tls.connect(name, tcp).await.map_err(|e| failed("TLS (is --ca this pool's?)", e.to_string()))?;
+                .map_err(|_| FetchError::Url { url: self.label.clone(), why: "the host is no name or address" })?;
+            let tls = self.tls.connect(name, stream).await;
+            let tls = tls.map_err(|e| failed("TLS (is --ca this pool's?)", e.to_string()))?;
             let (sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
                 .initial_stream_window_size(WINDOW_BYTES)
@@ -345,8 +370,9 @@ impl Client {
             Ok(sender)
         };
         let timeout = timeout(CONNECT_TIMEOUT, connecting).await;
-        timeout
-            .unwrap_or_else(|_| Err(FetchError::Timeout { url: self.base.clone(), seconds: CONNECT_TIMEOUT.as_secs() }))
+        timeout.unwrap_or_else(|_| {
+            Err(FetchError::Timeout { url: self.label.clone(), seconds: CONNECT_TIMEOUT.as_secs() })
+        })
     }
 }
 
@@ -401,8 +427,8 @@ impl Answer {
         }
     }
 
-    /// The server's own explanation, as far as it is short, and what to do.
-    fn problem(&mut self, status: StatusCode, peer: Peer) -> String {
+    /// The server's own explanation, as far as it is short, and what to do; `remedy` if the token is to blame.
+    fn problem(&mut self, status: StatusCode, remedy: Option<&str>) -> String {
         let mut text = Vec::new();
         while text.len() <= MAX_PROBLEM_BYTES
             && let Ok(Some(chunk)) = self.next()
@@ -413,11 +439,9 @@ impl Answer {
         let problem: Option<serde_json::Value> = serde_json::from_slice(&text).ok();
         let field = |name| problem.as_ref()?.get(name)?.as_str().map(one_line);
         let said = field("detail").or_else(|| field("title")).map(|said| format!(": {said}")).unwrap_or_default();
-        let remedy = match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if peer == Peer::Collector => {
-                "; give a token that may read with --token"
-            }
-            status if status.is_redirection() => "; redirects are not followed, name the server itself",
+        let remedy = match (status, remedy) {
+            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, Some(remedy)) => remedy,
+            (status, _) if status.is_redirection() => "; redirects are not followed, name the server itself",
             _ => "",
         };
         format!("{said}{remedy}")
@@ -471,10 +495,10 @@ mod tests {
         std::fs::write(token.path(), "secret\n").unwrap();
         let tls = no_roots();
         for (peer, port, sends) in [(Peer::Collector, 7443, true), (Peer::Witness, 443, false)] {
-            let token = Some(token.path().to_owned());
+            let token = Some(Token::File(token.path().to_owned()));
             let client = Client::new(runtime.handle().clone(), "https://a.test", peer, tls.clone(), token).unwrap();
-            assert_eq!(client.base(), format!("https://a.test:{port}"));
-            let request = client.request(client.base()).unwrap();
+            assert_eq!(client.label(), format!("https://a.test:{port}"));
+            let request = client.request("/v1/log").unwrap();
             assert_eq!(request.headers().contains_key("Indelible-Token"), sends, "{peer:?}");
         }
     }
