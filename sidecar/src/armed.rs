@@ -13,12 +13,30 @@ fn path(state: &Path) -> PathBuf {
     state.join("armed")
 }
 
+/// Why it is not set, for whoever asks.
+fn reason(state: &Path) -> PathBuf {
+    state.join("not-armed")
+}
+
 /// Takes an earlier run's sign away.
 pub fn clear(state: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path(state)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+    for path in [path(state), reason(state)] {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
     }
+    Ok(())
+}
+
+/// Says why the sign is not set.
+pub fn explain(state: &Path, why: &str) -> io::Result<()> {
+    std::fs::write(reason(state), why)
+}
+
+/// Why the sign is not set, if the running sidecar knows.
+pub fn why_not(state: &Path) -> Option<String> {
+    std::fs::read_to_string(reason(state)).ok()
 }
 
 /// Sets the sign.
@@ -41,8 +59,10 @@ mod tests {
         assert!(!is_set(dir.path()));
         clear(dir.path()).unwrap();
         set(dir.path()).unwrap();
+        explain(dir.path(), "no logs").unwrap();
         assert!(is_set(dir.path()));
+        assert_eq!(why_not(dir.path()).as_deref(), Some("no logs"));
         clear(dir.path()).unwrap();
-        assert!(!is_set(dir.path()));
+        assert!(!is_set(dir.path()) && why_not(dir.path()).is_none());
     }
 }

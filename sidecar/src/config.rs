@@ -18,9 +18,13 @@ use self::values::{duration, size};
 use crate::clock;
 use crate::forward::endpoint::Endpoint;
 use crate::session::Stated;
+use crate::trust::CaSource;
 
 /// The version with the commit that it was built from.
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("INDELIBLE_BUILD_COMMIT"), ")");
+
+/// Where the kubelet looks for a container's last words, if its pod does not say otherwise.
+const TERMINATION_LOG: &str = "/dev/termination-log";
 
 /// Captures what the containers of its pod print, links and signs every line, and delivers it to a pool of
 /// collectors.
@@ -44,8 +48,12 @@ pub struct Config {
     pub collectors: Vec<Endpoint>,
 
     /// The CA certificates that collectors are trusted by (PEM); read again when the file changes
-    #[arg(long, env = "INDELIBLE_CA", value_name = "FILE")]
-    pub ca: PathBuf,
+    #[arg(long, env = "INDELIBLE_CA", value_name = "FILE", required_unless_present = "ca_pem")]
+    pub ca: Option<PathBuf>,
+
+    /// The same, not in a file but as the value itself (in a pod, where there is no file of it)
+    #[arg(long, env = "INDELIBLE_CA_PEM", value_name = "PEM", hide_env_values = true, conflicts_with = "ca")]
+    pub ca_pem: Option<String>,
 
     /// The name in the collectors' certificates, where it is not the host of the URL
     #[arg(long, env = "INDELIBLE_SERVER_NAME", value_name = "NAME")]
@@ -87,7 +95,7 @@ pub struct Config {
     #[arg(long, env = "INDELIBLE_EXCLUDE_CONTAINER", value_name = "NAME", value_delimiter = ',', action = ArgAction::Append)]
     pub exclude_container: Vec<String>,
 
-    /// The sidecar's own container; never captured
+    /// The sidecar's own container: never captured, and its log file is looked at to see whether logs can be read at all
     #[arg(long, env = "INDELIBLE_OWN_CONTAINER", value_name = "NAME")]
     pub own_container: Option<String>,
 
@@ -117,7 +125,7 @@ pub struct Config {
     #[arg(long, env = "INDELIBLE_GRACE_PERIOD", value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub grace_period: Duration,
 
-    /// Where to say what could not be delivered (in a pod: /dev/termination-log)
+    /// Where to say what could not be delivered [default: /dev/termination-log, where there is one]
     #[arg(long, env = "INDELIBLE_TERMINATION_MESSAGE", value_name = "FILE")]
     pub termination_message: Option<PathBuf>,
 
@@ -219,6 +227,20 @@ impl Config {
         }
     }
 
+    /// Where the CA certificates are from.
+    pub fn ca(&self) -> CaSource {
+        match (&self.ca, &self.ca_pem) {
+            (Some(file), _) => CaSource::File(file.clone()),
+            (None, pem) => CaSource::Value(pem.clone().unwrap_or_default()),
+        }
+    }
+
+    /// Where last words go.
+    pub fn termination_message(&self) -> Option<PathBuf> {
+        let pods = || Some(PathBuf::from(TERMINATION_LOG)).filter(|path| path.exists());
+        self.termination_message.clone().or_else(pods)
+    }
+
     /// The containers that are never captured, each once, by name.
     pub fn excluded(&self) -> Vec<String> {
         let names = self.exclude_container.iter().chain(&self.own_container);
@@ -268,6 +290,16 @@ mod tests {
     }
 
     #[test]
+    fn the_ca_is_a_file_or_the_value_itself_and_one_of_them_is_needed() {
+        assert_eq!(config("").ca(), CaSource::File("c".into()));
+        let without = "x --logs l --state s --collectors https://a:1 --token t";
+        let Command::Run(config) = parse_line(&format!("{without} --ca-pem PEM")).unwrap() else { panic!() };
+        assert_eq!(config.ca(), CaSource::Value("PEM".to_owned()));
+        let error = parse_line(without).unwrap_err().line;
+        assert!(error.contains("--ca <FILE>"), "{error}");
+    }
+
+    #[test]
     fn excluded_containers_are_named_once_with_our_own() {
         let config = config("--exclude-container b --exclude-container a,b --own-container indelible");
         assert_eq!(config.excluded(), ["a", "b", "indelible"]);
@@ -287,6 +319,7 @@ mod tests {
             ("--metrics 9464", "--metrics"),
             ("--nonsense", "--nonsense"),
             ("--collectors http://a", "--collectors"),
+            ("--ca-pem x", "--ca-pem"),
         ] {
             let error = parse_line(&format!("{REQUIRED} {more}")).unwrap_err().line;
             assert!(error.contains(flag) && !error.contains('\n'), "{more}: {error}");

@@ -19,6 +19,7 @@ pub mod limits;
 pub mod lines;
 pub mod logdir;
 pub mod metrics;
+pub mod own;
 pub mod reload;
 pub mod run;
 pub mod session;

@@ -13,10 +13,11 @@ use indelible_sidecar::forward::edges::Edges;
 use indelible_sidecar::forward::moment::{Moment, Now};
 use indelible_sidecar::forward::resolve::Resolver;
 use indelible_sidecar::reload::Watched;
+use indelible_sidecar::run::Ended;
 use indelible_sidecar::session::{self, Beside, Identity};
 use indelible_sidecar::token::Token;
-use indelible_sidecar::trust::Trust;
-use indelible_sidecar::{armed, clock, run};
+use indelible_sidecar::trust::{CaSource, Trust};
+use indelible_sidecar::{armed, clock, own, run};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -32,13 +33,14 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Ok(Command::Armed(flags)) if armed::is_set(&flags.state) => return ExitCode::SUCCESS,
-        Ok(Command::Armed(_)) => {
-            say("not armed yet: no sidecar has listed its log directory with this --state");
+        Ok(Command::Armed(flags)) => {
+            let yet = || "no sidecar has listed its log directory with this --state".to_owned();
+            say(&format!("not armed yet: {}", armed::why_not(&flags.state).unwrap_or_else(yet)));
             return ExitCode::FAILURE;
         }
         Ok(Command::Run(config)) => {
             let (fail_open, state) = (config.fail_open, config.state.clone());
-            let started = guarded.context("cannot make the process non-dumpable").and_then(|()| start(*config));
+            let started = guarded.context("cannot make the process non-dumpable").and_then(|()| start(&config));
             match started {
                 Ok(()) => return ExitCode::SUCCESS,
                 // A directory that is another pod's or process's stays as it is.
@@ -84,27 +86,47 @@ fn idle() -> std::io::Result<()> {
     })
 }
 
-fn start(config: Config) -> anyhow::Result<()> {
-    let begun = Instant::now();
+fn start(config: &Config) -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_env("INDELIBLE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let colour = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     log.with_ansi(colour).with_target(false).init();
+    loop {
+        match begin(config)? {
+            Ended::Told(left) => {
+                run::last_words(&left, config.termination_message().as_deref());
+                return Ok(());
+            }
+            Ended::Readable => tracing::info!("the pod's logs can be read now: another session begins"),
+        }
+    }
+}
 
-    let (token_file, ca_file) = (Watched::new(&config.token), Watched::new(&config.ca));
+/// One session.
+fn begin(config: &Config) -> anyhow::Result<Ended> {
+    let begun = Instant::now();
+    let ca = config.ca();
+    let ca_file = match &ca {
+        CaSource::File(path) => Some(Watched::new(path)),
+        CaSource::Value(_) => None,
+    };
+    let token_file = Watched::new(&config.token);
     let token = Token::read(&config.token)?;
     let identity = Identity::resolve(config.stated(), token.claims())?;
+    let unreadable = config.own_container.as_ref().and_then(|own| own::look(&config.logs, own).err());
     let beside = Beside {
         cluster_uid: config.cluster_uid.clone(),
         audit_log: config.audit_log.clone(),
-        excluded: config.excluded(),
+        excluded: if unreadable.is_some() { vec![session::EVERYTHING.to_owned()] } else { config.excluded() },
     };
     let own = session::begin(&identity, &beside, clock::now())?;
     let signer = own.signer.clone();
-    let capture = Capture::open(settings(&config, &identity)?, signer.clone())?;
+    let capture = Capture::open(settings(config, &identity)?, signer.clone())?;
     // Opening has made sure that the directory is there and ours.
     armed::clear(&config.state).with_context(|| format!("--state {}", config.state.display()))?;
-    let trust = Trust::open(&config.ca, &config.state)?;
+    let trust = Trust::open(ca, &config.state)?;
+    let unreadable = unreadable.map(|why| why.to_string());
+    announce(config, &identity, unreadable.as_deref());
 
     let connections = client::Settings {
         bundle: trust.bundle().clone(),
@@ -116,15 +138,27 @@ fn start(config: Config) -> anyhow::Result<()> {
     getrandom::fill(&mut seed).map_err(|error| anyhow::anyhow!("the system gives no randomness: {error}"))?;
     let now = Now { moment: Moment::after_start(begun.elapsed()), time: clock::now() };
     let copies = usize::from(config.copies);
-    let ca = trust.bundle().digest;
-    let forward = Forward::new(now, signer.session, copies, &config.collectors, ca, u64::from_ne_bytes(seed));
+    let digest = trust.bundle().digest;
+    let forward = Forward::new(now, signer.session, copies, &config.collectors, digest, u64::from_ne_bytes(seed));
 
     let (edges, reports) = Edges::new(own, connections);
-    let termination_message = config.termination_message.clone();
-    let parts = run::Parts { config, capture, forward, edges, trust, token_file, ca_file, start: begun };
-    let left = runtime()?.block_on(run::run(parts, reports))?;
-    run::last_words(&left, termination_message.as_deref());
-    Ok(())
+    let config = config.clone();
+    let parts = run::Parts { config, capture, forward, edges, trust, token_file, ca_file, unreadable, start: begun };
+    Ok(runtime()?.block_on(run::run(parts, reports))?)
+}
+
+/// Says what happens from here on, for people who look at this container's own log.
+fn announce(config: &Config, identity: &Identity, unreadable: Option<&str>) {
+    let Identity { namespace, pod_name, .. } = identity;
+    let Some(why) = unreadable else {
+        tracing::info!(pod = %format_args!("{namespace}/{pod_name}"), "capturing what the pod's containers print");
+        return;
+    };
+    let then = if config.fail_open { "run all the same" } else { "do not start" };
+    tracing::error!("nothing is captured, and the pod's containers {then}: {why}");
+    if let Err(error) = armed::explain(&config.state, why) {
+        tracing::warn!(%error, "--state cannot be written");
+    }
 }
 
 fn settings(config: &Config, identity: &Identity) -> anyhow::Result<Settings> {

@@ -26,7 +26,7 @@ use crate::reload::Watched;
 use crate::token::Token;
 use crate::trust::Trust;
 use crate::watch::{Changed, Watch};
-use crate::{armed, clock};
+use crate::{armed, clock, own};
 
 /// Before the grace period ends: what could not be delivered has to be said.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -44,7 +44,11 @@ pub struct Sidecar {
     edges: Edges,
     trust: Trust,
     token_file: Watched,
-    ca_file: Watched,
+    ca_file: Option<Watched>,
+    /// Why nothing is captured.
+    unreadable: Option<String>,
+    /// Whether they can be read after all.
+    is_readable: bool,
     start: Instant,
     reloaded: Moment,
     armed: bool,
@@ -84,8 +88,10 @@ pub struct Parts {
     pub trust: Trust,
     /// The token's file, as it was before it was read.
     pub token_file: Watched,
-    /// The bundle's file, as it was before it was read.
-    pub ca_file: Watched,
+    /// The bundle's file, as it was before it was read, if it is one.
+    pub ca_file: Option<Watched>,
+    /// Why nothing is captured: the pod's logs cannot be read. The session says so.
+    pub unreadable: Option<String>,
     /// When the process started: moments are counted from here.
     pub start: Instant,
 }
@@ -122,10 +128,21 @@ pub struct Left {
     pub undelivered: Vec<Undelivered>,
     /// The containers whose chains have no receipted end.
     pub unclosed: Vec<Unclosed>,
+    /// Why nothing was captured.
+    pub unreadable: Option<String>,
 }
 
-/// Runs until SIGTERM and what follows it. Gives what could not be delivered.
-pub async fn run(parts: Parts, reports: mpsc::Receiver<Report>) -> std::io::Result<Left> {
+/// How a run ends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// It was told to.
+    Told(Left),
+    /// The pod's logs can be read now, which its session denies: another one has to begin.
+    Readable,
+}
+
+/// Runs until SIGTERM and what follows it, or until there is reason to begin anew.
+pub async fn run(parts: Parts, reports: mpsc::Receiver<Report>) -> std::io::Result<Ended> {
     let (scraper, scrapes) = mpsc::channel(crate::limits::MAX_SCRAPES);
     if let Some(address) = parts.config.metrics {
         tokio::spawn(metrics::serve::serve(address, scraper.clone()));
@@ -142,7 +159,10 @@ pub async fn run(parts: Parts, reports: mpsc::Receiver<Report>) -> std::io::Resu
     loop {
         let sleep = sidecar.work();
         if sidecar.is_over() {
-            return Ok(sidecar.left());
+            return Ok(Ended::Told(sidecar.left()));
+        }
+        if sidecar.is_readable {
+            return Ok(Ended::Readable);
         }
         match sources.select(sleep).await {
             Wake::Reported(report) => {
@@ -151,7 +171,7 @@ pub async fn run(parts: Parts, reports: mpsc::Receiver<Report>) -> std::io::Resu
             }
             Wake::Changed(changed) => sidecar.capture.changed(&changed),
             // Someone at a keyboard who does not want to wait.
-            Wake::Interrupted if sidecar.ending.is_some() => return Ok(sidecar.left()),
+            Wake::Interrupted if sidecar.ending.is_some() => return Ok(Ended::Told(sidecar.left())),
             Wake::Terminated | Wake::Interrupted => sidecar.terminate(),
             Wake::Scraped(answer) => drop(answer.send(metrics::render(sidecar.snapshot()))),
             Wake::Time => sidecar.apply(Event::Tick),
@@ -161,7 +181,7 @@ pub async fn run(parts: Parts, reports: mpsc::Receiver<Report>) -> std::io::Resu
 
 impl Sidecar {
     fn new(parts: Parts) -> Self {
-        let Parts { config, capture, forward, edges, trust, token_file, ca_file, start } = parts;
+        let Parts { config, capture, forward, edges, trust, token_file, ca_file, unreadable, start } = parts;
         let reloaded = Moment::after_start(start.elapsed());
         Self {
             config,
@@ -171,6 +191,8 @@ impl Sidecar {
             trust,
             token_file,
             ca_file,
+            unreadable,
+            is_readable: false,
             start,
             reloaded,
             armed: false,
@@ -186,7 +208,7 @@ impl Sidecar {
     fn work(&mut self) -> Duration {
         self.reload();
         let now = self.now();
-        if self.capture.is_due(now.time) {
+        if self.captures() && self.capture.is_due(now.time) {
             for output in self.capture.work(now.time) {
                 self.apply(Event::Output(output));
             }
@@ -194,7 +216,8 @@ impl Sidecar {
         self.arm(now.moment);
         self.drain();
         let now = self.now();
-        let capture = self.capture.next_work().map(|due| u64::try_from(due.since(now.time)).unwrap_or(0));
+        let capture = self.capture.next_work().filter(|_| self.captures());
+        let capture = capture.map(|due| u64::try_from(due.since(now.time)).unwrap_or(0));
         let forward = self.forward.next_wake().map(|wake| wake.since(now.moment));
         let ending = self.ending.map(|ending| ending.deadline.since(now.moment));
         let sleeps = [capture.map(Duration::from_nanos), forward, ending];
@@ -203,17 +226,24 @@ impl Sidecar {
 
     /// Sets the sign that the pod's containers wait for. With `--fail-open` they do not wait for ever.
     fn arm(&mut self, now: Moment) {
-        let is_late = self.config.fail_open && now >= Moment::after_start(ARM_PATIENCE);
+        // Where nothing is captured there is nothing to wait for.
+        let is_late = self.config.fail_open && (!self.captures() || now >= Moment::after_start(ARM_PATIENCE));
         if self.armed || !(self.capture.is_armed() || is_late) {
             return;
         }
         self.armed = true;
-        if !self.capture.is_armed() {
+        if self.captures() && !self.capture.is_armed() {
             tracing::error!("--logs is not listed yet; with --fail-open the pod's containers start all the same");
         }
         if let Err(error) = armed::set(&self.config.state) {
             tracing::warn!(%error, "the sign that the sidecar is armed cannot be set in --state");
         }
+    }
+
+    /// Whether the pod's logs are read. Where they cannot be, nothing is: what a file with the wrong mode holds is not given up
+    /// as lost, for it may be read later.
+    const fn captures(&self) -> bool {
+        self.unreadable.is_none()
     }
 
     /// Gives an event to forwarding and does what it says.
@@ -264,6 +294,10 @@ impl Sidecar {
             return;
         }
         self.reloaded = now;
+        if !self.captures() && self.ending.is_none() {
+            let own = self.config.own_container.as_deref();
+            self.is_readable = own.is_none_or(|own| own::look(&self.config.logs, own).is_ok());
+        }
         // One that is refused is read again in any case: the file's stamp is not the last word on its content.
         if self.token_file.has_changed() || self.forward.is_unauthorized() {
             match Token::read(self.token_file.path()) {
@@ -279,7 +313,9 @@ impl Sidecar {
                 }
             }
         }
-        if self.ca_file.has_changed() {
+        if let Some(ca_file) = &mut self.ca_file
+            && ca_file.has_changed()
+        {
             match self.trust.file_changed() {
                 Ok(true) => {
                     self.edges.trust(self.trust.bundle().clone());
@@ -287,7 +323,7 @@ impl Sidecar {
                 }
                 Ok(false) => {}
                 Err(error) => {
-                    if self.ca_file.failed() {
+                    if ca_file.failed() {
                         tracing::warn!(%error, "the new CA bundle cannot be used; the one in use stays");
                     }
                 }
@@ -310,7 +346,7 @@ impl Sidecar {
     fn drain(&mut self) {
         if let Some(ending) = &mut self.ending
             && !ending.drained
-            && self.capture.is_closed()
+            && (self.unreadable.is_some() || self.capture.is_closed())
         {
             ending.drained = true;
             self.apply(Event::Drain);
@@ -323,7 +359,11 @@ impl Sidecar {
     }
 
     fn left(&self) -> Left {
-        Left { undelivered: self.forward.undelivered(), unclosed: self.capture.unclosed() }
+        Left {
+            undelivered: self.forward.undelivered(),
+            unclosed: self.capture.unclosed(),
+            unreadable: self.unreadable.clone(),
+        }
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -373,6 +413,7 @@ pub fn last_words(left: &Left, file: Option<&Path>) {
             "not closed: container {container}, {unreceipted_bytes} bytes of records not receipted, {unread_bytes} bytes of files not read"
         )
     }));
+    lines.extend(left.unreadable.iter().map(|why| format!("nothing was captured: {why}")));
     if lines.is_empty() {
         return;
     }

@@ -115,9 +115,12 @@ pub struct Beside {
     pub cluster_uid: String,
     /// `<namespace>/<name>` of the `AuditLog`.
     pub audit_log: String,
-    /// Containers that are not captured.
+    /// Containers that are not captured; [`EVERYTHING`] alone where none is.
     pub excluded: Vec<String>,
 }
+
+/// Stands for all containers among those that are not captured: the pod's logs cannot be read.
+pub const EVERYTHING: &str = "*";
 
 /// Why no session can begin.
 #[derive(Debug, thiserror::Error)]

@@ -1,9 +1,10 @@
-//! Which CA bundle is in use: the one of `--ca`, or the one that the pool gave since.
+//! Which CA bundle is in use: the one of `--ca` or `--ca-pem`, or the one that the pool gave since.
 //!
 //! The pool's bundle takes over and is remembered in the state directory, so that a restart after a change of CAs finds its
-//! collectors although `--ca` was written when the pod was made. Whoever writes `--ca` anew is the newer word: then
+//! collectors although the flag was written when the pod was made. Whoever writes the file of `--ca` anew is the newer word: then
 //! it holds, until the pool speaks again. A bundle that cannot be used changes nothing.
 
+use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -14,28 +15,46 @@ use serde::{Deserialize, Serialize};
 use crate::forward::tls::{Bundle, BundleError};
 use crate::limits::MAX_CA_BYTES;
 
-/// Why `--ca` cannot be used.
+/// Where the configured bundle is from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CaSource {
+    /// `--ca`: a file, which may change.
+    File(PathBuf),
+    /// `--ca-pem`: the bundle itself.
+    Value(String),
+}
+
+impl fmt::Display for CaSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "--ca {}", path.display()),
+            Self::Value(_) => f.write_str("--ca-pem"),
+        }
+    }
+}
+
+/// Why the configured bundle cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CaError {
     /// It cannot be read.
-    #[error("--ca {path}: {source}")]
+    #[error("{from}: {source}")]
     Read {
-        /// The file.
-        path: PathBuf,
+        /// Where it is from.
+        from: CaSource,
         /// What the system says.
         source: std::io::Error,
     },
     /// Too long.
-    #[error("--ca {path}: longer than {MAX_CA_BYTES} bytes; give only the CA certificates of the collectors")]
+    #[error("{from}: longer than {MAX_CA_BYTES} bytes; give only the CA certificates of the collectors")]
     TooLong {
-        /// The file.
-        path: PathBuf,
+        /// Where it is from.
+        from: CaSource,
     },
     /// Not a bundle.
-    #[error("--ca {path}: {source}")]
+    #[error("{from}: {source}")]
     Bundle {
-        /// The file.
-        path: PathBuf,
+        /// Where it is from.
+        from: CaSource,
         /// What is wrong.
         source: BundleError,
     },
@@ -44,9 +63,9 @@ pub enum CaError {
 /// The bundle in use and where it is from.
 #[derive(Debug)]
 pub struct Trust {
-    file: PathBuf,
-    /// SHA-256 of `--ca` as it was last read.
-    file_digest: Digest,
+    source: CaSource,
+    /// SHA-256 of the configured bundle as it was last read.
+    source_digest: Digest,
     remembered: PathBuf,
     bundle: Bundle,
 }
@@ -54,16 +73,16 @@ pub struct Trust {
 /// What is remembered of a bundle that the pool gave.
 #[derive(Serialize, Deserialize)]
 struct Remembered {
-    /// What `--ca` was then, hex: with another `--ca` this bundle is out of date.
+    /// What was configured then, hex: with another one this bundle is out of date.
     ca_file: String,
     ca_pem: String,
 }
 
 impl Trust {
-    /// Reads `--ca`, and what the pool said since.
-    pub fn open(file: &Path, state: &Path) -> Result<Self, CaError> {
-        let (bundle, file_digest) = read(file)?;
-        let mut trust = Self { file: file.to_owned(), file_digest, remembered: state.join("ca.json"), bundle };
+    /// Reads what is configured, and what the pool said since.
+    pub fn open(source: CaSource, state: &Path) -> Result<Self, CaError> {
+        let (bundle, source_digest) = read(&source)?;
+        let mut trust = Self { source, source_digest, remembered: state.join("ca.json"), bundle };
         if let Some(bundle) = trust.recall() {
             trust.bundle = bundle;
         }
@@ -79,7 +98,7 @@ impl Trust {
         let mut bytes = Vec::new();
         File::open(&self.remembered).ok()?.take(2 * MAX_CA_BYTES as u64).read_to_end(&mut bytes).ok()?;
         let remembered: Remembered = serde_json::from_slice(&bytes).ok()?;
-        if remembered.ca_file != self.file_digest.to_string() {
+        if remembered.ca_file != self.source_digest.to_string() {
             return None;
         }
         Bundle::parse(remembered.ca_pem.as_bytes()).ok()
@@ -87,11 +106,11 @@ impl Trust {
 
     /// The file has changed: it is the newer word, if it can be used. True if another bundle is in use now.
     pub fn file_changed(&mut self) -> Result<bool, CaError> {
-        let (bundle, digest) = read(&self.file)?;
-        if digest == self.file_digest {
+        let (bundle, digest) = read(&self.source)?;
+        if digest == self.source_digest {
             return Ok(false);
         }
-        self.file_digest = digest;
+        self.source_digest = digest;
         let other = bundle.digest != self.bundle.digest;
         self.bundle = bundle;
         Ok(other)
@@ -111,7 +130,7 @@ impl Trust {
     }
 
     fn remember(&self, pem: &str) -> std::io::Result<()> {
-        let remembered = Remembered { ca_file: self.file_digest.to_string(), ca_pem: pem.to_owned() };
+        let remembered = Remembered { ca_file: self.source_digest.to_string(), ca_pem: pem.to_owned() };
         let temporary = self.remembered.with_extension("json.tmp");
         // A crash before the rename leaves the earlier bundle; a power loss after it may leave a file that cannot be
         // read, which is as none: `--ca` is there, and the pool says it again.
@@ -120,16 +139,21 @@ impl Trust {
     }
 }
 
-fn read(path: &Path) -> Result<(Bundle, Digest), CaError> {
+fn read(from: &CaSource) -> Result<(Bundle, Digest), CaError> {
     let mut bytes = Vec::new();
-    let limit = MAX_CA_BYTES as u64 + 1;
-    File::open(path)
-        .and_then(|file| file.take(limit).read_to_end(&mut bytes))
-        .map_err(|source| CaError::Read { path: path.to_owned(), source })?;
-    if bytes.len() > MAX_CA_BYTES {
-        return Err(CaError::TooLong { path: path.to_owned() });
+    match from {
+        CaSource::Value(pem) => bytes.extend_from_slice(pem.as_bytes()),
+        CaSource::File(path) => {
+            let limit = MAX_CA_BYTES as u64 + 1;
+            File::open(path)
+                .and_then(|file| file.take(limit).read_to_end(&mut bytes))
+                .map_err(|source| CaError::Read { from: from.clone(), source })?;
+        }
     }
-    let bundle = Bundle::parse(&bytes).map_err(|source| CaError::Bundle { path: path.to_owned(), source })?;
+    if bytes.len() > MAX_CA_BYTES {
+        return Err(CaError::TooLong { from: from.clone() });
+    }
+    let bundle = Bundle::parse(&bytes).map_err(|source| CaError::Bundle { from: from.clone(), source })?;
     let digest = bundle.digest;
     Ok((bundle, digest))
 }
@@ -151,18 +175,32 @@ mod tests {
         let digest = |pem: &str| Digest::sha256(pem.as_bytes());
         std::fs::write(&file, &first).unwrap();
 
-        let mut trust = Trust::open(&file, dir.path()).unwrap();
+        let mut trust = Trust::open(CaSource::File(file.clone()), dir.path()).unwrap();
         assert_eq!(trust.bundle().digest, digest(&first));
         assert!(!trust.file_changed().unwrap());
         assert!(trust.given(&pools).unwrap());
         assert!(!trust.given(&pools).unwrap());
         assert!(trust.given("nonsense").is_err());
-        assert_eq!(Trust::open(&file, dir.path()).unwrap().bundle().digest, digest(&pools));
+        assert_eq!(Trust::open(CaSource::File(file.clone()), dir.path()).unwrap().bundle().digest, digest(&pools));
 
         std::fs::write(&file, &second).unwrap();
         assert!(trust.file_changed().unwrap());
         assert_eq!(trust.bundle().digest, digest(&second));
-        assert_eq!(Trust::open(&file, dir.path()).unwrap().bundle().digest, digest(&second));
+        assert_eq!(Trust::open(CaSource::File(file.clone()), dir.path()).unwrap().bundle().digest, digest(&second));
+    }
+
+    #[test]
+    fn a_bundle_that_is_a_value_is_replaced_by_the_pools_until_another_value_is_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, pools, second) = (pem("first"), pem("pool"), pem("second"));
+        let digest = |pem: &str| Digest::sha256(pem.as_bytes());
+        let open = |pem: &str| Trust::open(CaSource::Value(pem.to_owned()), dir.path());
+
+        assert!(open(&first).unwrap().given(&pools).unwrap());
+        assert_eq!(open(&first).unwrap().bundle().digest, digest(&pools));
+        assert_eq!(open(&second).unwrap().bundle().digest, digest(&second));
+        let error = open("nonsense").unwrap_err().to_string();
+        assert!(error.starts_with("--ca-pem: "), "{error}");
     }
 
     #[test]
@@ -171,8 +209,8 @@ mod tests {
         let file = dir.path().join("ca.pem");
         std::fs::write(&file, pem("ca")).unwrap();
         std::fs::write(dir.path().join("ca.json"), b"{\"ca_file\":\"").unwrap();
-        assert!(Trust::open(&file, dir.path()).is_ok());
+        assert!(Trust::open(CaSource::File(file.clone()), dir.path()).is_ok());
         std::fs::write(&file, b"nothing").unwrap();
-        assert!(matches!(Trust::open(&file, dir.path()), Err(CaError::Bundle { .. })));
+        assert!(matches!(Trust::open(CaSource::File(file.clone()), dir.path()), Err(CaError::Bundle { .. })));
     }
 }

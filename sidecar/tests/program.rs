@@ -122,7 +122,8 @@ async fn a_line_is_delivered_and_sigterm_closes_the_chain() {
     sidecar.signal(Signal::TERM);
     let output = sidecar.ended().await;
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(output.stderr, b"", "nothing to say when all goes well");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.lines().count() == 1 && stderr.contains("shop/web-0"), "little to say when all goes well: {stderr}");
     let payloads = payloads(&collector);
     let expected = [r#"{"kind":"container-started","restart":0}"#, "hello", r#"{"kind":"end","reason":"terminated"}"#];
     assert_eq!(payloads, expected);
@@ -157,6 +158,66 @@ async fn what_could_not_be_delivered_is_said_when_the_grace_period_is_over() {
     assert!(unread("app") > 1 << 20, "{message}");
     assert_eq!(unread("quiet"), 0);
     assert!(stderr.ends_with(&message), "{stderr}");
+}
+
+/// What a runtime does before it starts us.
+fn open_own_log(pod: &Pod) {
+    std::fs::create_dir(pod.path("logs/indelible-sidecar")).unwrap();
+    std::fs::write(pod.path("logs/indelible-sidecar/0.log"), "").unwrap();
+}
+
+#[tokio::test]
+async fn logs_that_cannot_be_read_are_said_by_the_session_and_captured_by_the_next_once_they_can() {
+    let pod = Pod::new();
+    let collector = Collector::start(&pod.authority, "a", Names::Ours).await;
+    std::fs::write(pod.path("logs/app/0.log"), "2026-11-23T10:15:00.5Z stdout F hello\n").unwrap();
+    let message = pod.path("message");
+    let flags = ["--own-container", "indelible-sidecar", "--fail-open", "--termination-message"];
+    let mut command = Command::new(PROGRAM);
+    for (flag, name) in [("--logs", "logs"), ("--state", "state"), ("--token", "token")] {
+        command.arg(flag).arg(pod.path(name));
+    }
+    command.args(["--collectors", &collector.url()]).args(flags).arg(&message);
+    command.env("INDELIBLE_CA_PEM", &pod.authority.pem);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+
+    let start = |command: &mut Command| Running(command.spawn().unwrap());
+    let excluded = || collector.seen().session.as_ref().map(|session| session.excluded.clone());
+    let sidecar = start(&mut command);
+    pod.armed().await;
+    until("a heartbeat", async || !collector.seen().heartbeats.is_empty()).await;
+    assert_eq!(excluded().as_deref(), Some("*"));
+    assert!(collector.seen().chains.is_empty() && collector.seen().batches.is_empty(), "nothing is given up as lost");
+    sidecar.signal(Signal::TERM);
+    let output = sidecar.ended().await;
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && stderr.contains("podLogsDir"), "{stderr}");
+    let last = std::fs::read_to_string(&message).unwrap();
+    assert!(last.starts_with("nothing was captured: ") && last.contains("podLogsDir"), "{last}");
+
+    let sidecar = start(&mut command);
+    pod.armed().await;
+    open_own_log(&pod);
+    until("the line is there", async || payloads(&collector).iter().any(|payload| payload == "hello")).await;
+    assert_eq!(excluded().as_deref(), Some("indelible-sidecar"));
+    sidecar.signal(Signal::TERM);
+    assert!(sidecar.ended().await.status.success());
+}
+
+#[tokio::test]
+async fn where_a_pod_must_be_audited_it_does_not_start_without_logs_and_the_probe_says_why() {
+    let pod = Pod::new();
+    let _sidecar = pod.start("https://127.0.0.1:1", &["--own-container", "indelible-sidecar"]);
+    let mut said = String::new();
+    until("the probe says why", async || {
+        let output = Command::new(PROGRAM).args(["armed", "--state"]).arg(pod.path("state")).output().unwrap();
+        assert!(!output.status.success());
+        said = String::from_utf8(output.stderr).unwrap();
+        said.contains("podLogsDir")
+    })
+    .await;
+    open_own_log(&pod);
+    pod.armed().await;
 }
 
 #[tokio::test]
