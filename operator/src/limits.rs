@@ -39,6 +39,8 @@ pub const MAX_ADMISSION_CONNECTIONS: usize = 256;
 pub const MAX_ADMISSION_STREAMS: u32 = 64;
 /// How long TLS, headers, a body or the API server's answer may take; the API server waits for 5 s for ours.
 pub const ADMISSION_PATIENCE: Duration = Duration::from_secs(2);
+/// How often a connection that is silent is asked whether anybody is there.
+pub const ADMISSION_KEEPALIVE: Duration = Duration::from_secs(30);
 /// The largest request, 413 beyond it: the API server takes no larger object than 3 MiB.
 pub const MAX_REVIEW_BYTES: u64 = 4 << 20;
 /// Larger ones are read few at a time.

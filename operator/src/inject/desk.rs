@@ -124,7 +124,7 @@ impl Desk {
         if self.breaker.refused(refusal, now) {
             tracing::warn!(
                 namespace = name,
-                message,
+                reason = message,
                 "pods with a sidecar were refused: none is added there for a while"
             );
         }

@@ -24,8 +24,8 @@ use super::metrics::{Metrics, Outcome};
 use super::review::{self, About};
 use super::watches::Asker;
 use crate::limits::{
-    ADMISSION_PATIENCE, LARGE_REVIEWS, MAX_ADMISSION_CONNECTIONS, MAX_ADMISSION_STREAMS, MAX_REVIEW_BYTES,
-    SHUTDOWN_PATIENCE, SMALL_REVIEW_BYTES,
+    ADMISSION_KEEPALIVE, ADMISSION_PATIENCE, LARGE_REVIEWS, MAX_ADMISSION_CONNECTIONS, MAX_ADMISSION_STREAMS,
+    MAX_REVIEW_BYTES, SHUTDOWN_PATIENCE, SMALL_REVIEW_BYTES,
 };
 
 /// Where the API server asks.
@@ -98,7 +98,13 @@ impl Webhook {
         });
         let mut server = auto::Builder::new(TokioExecutor::new());
         server.http1().timer(TokioTimer::new()).header_read_timeout(ADMISSION_PATIENCE);
-        server.http2().timer(TokioTimer::new()).max_concurrent_streams(MAX_ADMISSION_STREAMS);
+        // An API server that is gone without a word must not keep its connection.
+        server
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_ADMISSION_STREAMS)
+            .keep_alive_interval(ADMISSION_KEEPALIVE)
+            .keep_alive_timeout(ADMISSION_PATIENCE);
         let connection = server.serve_connection(TokioIo::new(stream), service);
         if let Err(error) = watcher.watch(connection.into_owned()).await {
             tracing::debug!(%error, "a connection ended");
