@@ -141,7 +141,8 @@ fn what_must_outlive_the_release_is_kept_unless_told_otherwise() {
     // Pods with the driver's volumes end by it; collectors go on, and keep the rights that they have.
     let driver = ["CSIDriver", "DaemonSet", "ServiceAccount"];
     assert_eq!(kept(&["--set", "crds.keep=false"]), driver);
-    let roles = ["ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "Role", "RoleBinding", "ServiceAccount"];
+    let roles =
+        ["ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "Role", "RoleBinding", "ServiceAccount"];
     assert_eq!(kept(&["--set", "csi.keep=false"]), roles);
     assert_eq!(kept(&["--set", "crds.keep=false,csi.keep=false"]), Vec::<String>::new());
 }
