@@ -55,6 +55,7 @@ impl Case {
         let (given, keys) = (policy(trust)?, issuer_keys(evidence)?);
         let found = found(source, given.is_some(), runtime)?;
         let believed = Believed::new(given, &found)?;
+        let (sources, opener) = opened(source, &found, runtime)?;
         let tokens = match keys {
             Some(keys) => Some(keys),
             None => published_keys(&found, evidence, runtime),
@@ -66,7 +67,6 @@ impl Case {
         if evidence.expect.is_none() {
             terms.expected = running(&found, runtime);
         }
-        let (sources, opener) = opened(source, &found, runtime)?;
         Ok(Self { policy: believed.policy, tokens, terms: (terms, remembered), sources, opener })
     }
 }

@@ -97,6 +97,11 @@ impl Selects {
         (!self.selector.matches(pod.labels())).then_some(Spared::NotSelected)
     }
 
+    /// Whether containers may be left out in a namespace.
+    pub fn excludes(&self, namespace: &OptedIn) -> bool {
+        !namespace.enforced && !self.exclude.is_empty()
+    }
+
     /// What of a pod should be in the evidence: each container that runs now, since when it does.
     pub fn expected(&self, namespace: &OptedIn, pod: &Pod) -> Vec<Expected> {
         if self.spares(namespace, pod).is_some() {

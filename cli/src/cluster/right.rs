@@ -57,8 +57,12 @@ impl Right {
     /// The commands that give it to `who`, as flags of a binding (`--user=alice`).
     fn grant(&self, who: &str) -> String {
         let Self { verbs, resource, name, namespace, role } = self;
+        // A binding of its own for each user: one of that name may be there.
+        let whose: String = who.rsplit(['=', ':', '/']).next().unwrap_or_default().to_lowercase();
+        let whose: String = whose.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        let whose = whose.trim_matches('-');
         if !role.is_empty() {
-            return format!("kubectl create rolebinding {role} -n {namespace} --clusterrole={role} {who}");
+            return format!("kubectl create rolebinding {role}-{whose} -n {namespace} --clusterrole={role} {who}");
         }
         let verbs = verbs.join(",");
         let role = format!("{}-{}", verbs.replace(',', "-"), resource.replace(['/', '.'], "-").trim_matches('-'));
@@ -66,18 +70,18 @@ impl Right {
         if resource.starts_with('/') {
             return format!(
                 "kubectl create clusterrole {role} --verb={verbs} --non-resource-url={resource}\n  \
-                 kubectl create clusterrolebinding {role} --clusterrole={role} {who}"
+                 kubectl create clusterrolebinding {role}-{whose} --clusterrole={role} {who}"
             );
         }
         if namespace.is_empty() {
             return format!(
                 "kubectl create clusterrole {role} --verb={verbs} --resource={resource}{which}\n  \
-                 kubectl create clusterrolebinding {role} --clusterrole={role} {who}"
+                 kubectl create clusterrolebinding {role}-{whose} --clusterrole={role} {who}"
             );
         }
         format!(
             "kubectl create role {role} -n {namespace} --verb={verbs} --resource={resource}{which}\n  \
-             kubectl create rolebinding {role} -n {namespace} --role={role} {who}"
+             kubectl create rolebinding {role}-{whose} -n {namespace} --role={role} {who}"
         )
     }
 }
@@ -187,7 +191,8 @@ impl AskError {
             403 => Self {
                 kind: AskErrorKind::Forbidden,
                 text: format!(
-                    "you may not {right} ({said}); who may grant it does so with\n  {}",
+                    "you may not {right}{}; who may grant it does so with\n  {}",
+                    reason(&said),
                     right.grant(&subject(&said))
                 ),
             },
@@ -212,6 +217,12 @@ impl AskError {
     pub const fn is_absence(&self) -> bool {
         matches!(self.kind, AskErrorKind::NotFound | AskErrorKind::NoKind)
     }
+}
+
+/// What a refusal says beside who may not do what: an authorizer's own words.
+fn reason(said: &str) -> String {
+    let tail = said.rsplit_once("at the cluster scope: ").or_else(|| said.rsplit_once("\": "));
+    tail.map(|(_, reason)| format!(" ({reason})")).unwrap_or_default()
 }
 
 /// Whom a refusal names, as a flag for a binding.
@@ -284,25 +295,32 @@ mod tests {
         for part in [
             "you may not get auditlogs.indelible.dev payments in namespace audit",
             "create role get-auditlogs-indelible-dev -n audit --verb=get --resource=auditlogs.indelible.dev --resource-name=payments\n",
-            "create rolebinding get-auditlogs-indelible-dev -n audit --role=get-auditlogs-indelible-dev --user=alice",
+            "create rolebinding get-auditlogs-indelible-dev-alice -n audit --role=get-auditlogs-indelible-dev --user=alice",
         ] {
             assert!(text.contains(part), "{text}");
         }
         let text = refused(403, "User \"system:serviceaccount:ci:nightly\" cannot", "x").to_string();
         assert!(text.ends_with("--serviceaccount=ci:nightly"), "{text}");
+        let text =
+            refused(403, "User \"a\" cannot get x in the namespace \"y\": no access before noon", "x").to_string();
+        assert!(text.contains("in namespace audit (no access before noon);"), "{text}");
     }
 
     #[test]
     fn a_right_of_a_role_of_the_chart_is_given_by_that_role() {
         let right = Right::to(&["list"], "pods").within("audit").by(AUDITOR);
-        let grant = "kubectl create rolebinding indelible-auditor -n audit --clusterrole=indelible-auditor --user=a";
-        assert_eq!(right.grant("--user=a"), grant);
+        let grant =
+            "kubectl create rolebinding indelible-auditor-b-c -n audit --clusterrole=indelible-auditor --user=sso:b@c";
+        assert_eq!(right.grant("--user=sso:b@c"), grant);
     }
 
     #[test]
     fn rights_of_the_whole_cluster_and_on_paths_are_given_by_a_cluster_role() {
         let grant = Right::to(&["list"], "namespaces").grant("--user=a");
-        assert!(grant.contains("clusterrolebinding list-namespaces --clusterrole=list-namespaces --user=a"), "{grant}");
+        assert!(
+            grant.contains("clusterrolebinding list-namespaces-a --clusterrole=list-namespaces --user=a"),
+            "{grant}"
+        );
         let grant = Right::to(&["get"], "/openid/v1/jwks").grant("--user=a");
         assert!(
             grant.contains("clusterrole get-openid-v1-jwks --verb=get --non-resource-url=/openid/v1/jwks"),

@@ -27,6 +27,8 @@ pub enum Reason {
     NotInjected,
     /// Its sidecar does not run.
     SidecarNotRunning,
+    /// Its sidecar is heard of and captures nothing.
+    Unreadable,
     /// It has just begun.
     Starting,
     /// Not every collector could be asked, and those that were have not heard of it.
@@ -44,6 +46,7 @@ impl Reason {
             Self::NeedsRestart => "NeedsRestart",
             Self::NotInjected => "NotInjected",
             Self::SidecarNotRunning => "SidecarNotRunning",
+            Self::Unreadable => "Unreadable",
             Self::Starting => "Starting",
             Self::Unknown => "Unknown",
             Self::NeverConnected => "NeverConnected",
@@ -59,6 +62,10 @@ impl Reason {
                 "look at the namespace's events and at condition Injecting of the AuditLog, then create the pod again"
             }
             Self::SidecarNotRunning => "look at the container indelible-sidecar of the pod",
+            Self::Unreadable => {
+                "its sidecar cannot read the node's log files (another log directory, SELinux, file modes): see its log, \
+                 capture.source and sidecar.seLinuxOptions"
+            }
             Self::Starting => "wait: it began less than 90 s ago",
             Self::Unknown => "make the collectors reachable that could not be asked, then look again",
             Self::NeverConnected => {
@@ -135,7 +142,16 @@ pub fn compare(
             match selects.spares(namespace, pod) {
                 Some(Spared::NotRunning) => {}
                 Some(spared) => *coverage.spared.entry(spared).or_default() += 1,
-                None => coverage.rows.push(row(namespace, pod, made, heard, now)),
+                None => {
+                    let mut row = row(namespace, pod, made, heard, now);
+                    let is_young =
+                        pod.metadata.creation_timestamp.as_ref().is_none_or(|at| now.since(time(at)) <= LIVE);
+                    // Whoever has left containers out may have left out all.
+                    if row.reason.is_none() && row.containers.is_empty() && !is_young && !selects.excludes(namespace) {
+                        row.reason = Some(Reason::Unreadable);
+                    }
+                    coverage.rows.push(row);
+                }
             }
         }
     }
@@ -263,6 +279,21 @@ mod tests {
         ] {
             assert_eq!(reason_of(&pod(created, sidecar), sessions, by_all), reason, "{created} {sidecar:?}");
         }
+    }
+
+    #[test]
+    fn a_sidecar_that_is_heard_of_and_has_no_chain_cannot_read_unless_all_may_be_left_out() {
+        let mut empty = alive(-10);
+        empty.chains.clear();
+        let of = |created: i64, spec: Value| {
+            let namespace = OptedIn { name: "shop".into(), enforced: false, since: None };
+            let selects = Selects::of(&serde_json::from_value(json!({"spec": spec})).unwrap());
+            let pods = [(namespace, vec![pod(created, Some(&json!({"running": {}})))])];
+            compare(&pods, &selects, None, &Heard::new([empty.clone()], true), at(0)).rows[0].reason
+        };
+        assert_eq!(of(-500, json!({})), Some(Reason::Unreadable));
+        assert_eq!(of(-20, json!({})), None);
+        assert_eq!(of(-500, json!({"containers": {"exclude": ["app"]}})), None);
     }
 
     #[test]
