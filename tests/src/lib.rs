@@ -1,6 +1,7 @@
 //! What the tests that span crates are made of: input that a real kubelet produced, and second opinions that share no
 //! code with the crates under test.
 
+pub mod api_server;
 pub mod evidence;
 pub mod insider;
 pub mod kubelet;
