@@ -4,6 +4,8 @@
 //! `A-reader` for the reader's audience. One connection a collector, kept between polls. Every step is bounded in time
 //! and every answer in bytes; nothing that is read is believed but what a signature or a pinned key vouches for.
 
+mod extends;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -15,6 +17,8 @@ use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use indelible_chain::checkpoint::{Checkpoint, Origin};
 use indelible_chain::note::{Note, VerifierKey};
+use indelible_chain::tile::TileError;
+use indelible_chain::witness::Head;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
@@ -31,10 +35,11 @@ use tokio_rustls::TlsConnector;
 use crate::clock;
 use crate::limits::{
     COLLECTOR_CONNECT_TIMEOUT, COLLECTOR_TIMEOUT, COVERAGE_PAGE, MAX_COLLECTOR_ANSWER_BYTES, MAX_COVERED_SESSIONS,
-    MAX_PROBLEM_BYTES, READER_TOKEN_LIFE,
+    MAX_PROBLEM_BYTES, MAX_PROOF_TILES, READER_TOKEN_LIFE,
 };
 use crate::names::COLLECTOR_PORT;
 use crate::observed::PoolName;
+use extends::{Extension, Step};
 
 /// Why a collector did not give what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -201,10 +206,30 @@ impl Collectors {
         Checkpoint::open(&note, key).map_err(|error| nonsense(error.to_string()))
     }
 
-    /// A file of the log, as C2SP tlog-tiles names it: a tile.
-    pub async fn tile(&mut self, to: IpAddr, key: &VerifierKey, path: &str) -> Result<Bytes, AskError> {
+    /// Whether the log's newest tree extends an earlier one, by the log's own tiles; `None` if they show nothing.
+    pub async fn extends(
+        &mut self,
+        to: IpAddr,
+        key: &VerifierKey,
+        from: Head,
+        newest: &Checkpoint,
+    ) -> Result<Option<bool>, AskError> {
         let log = Origin::from(key.name().clone()).log_id();
-        self.ask(to, &Ask::get(format!("/logs/{log}/{path}"))).await
+        let mut extension = Extension::new(from, Head { size: newest.size(), root: newest.root() });
+        while extension.tiles() <= MAX_PROOF_TILES {
+            let id = match extension.step() {
+                Step::Need(id) => id,
+                Step::Extends => return Ok(Some(true)),
+                Step::Forks => return Ok(Some(false)),
+                Step::OtherTiles => return Ok(None),
+            };
+            let path = format!("/logs/{log}/{}", id.path());
+            let bytes = self.ask(to, &Ask::get(path.clone())).await?;
+            let hashes = id.decode(&bytes);
+            let nonsense = |error: TileError| AskError::Nonsense { to: address(to), path, why: error.to_string() };
+            extension.read(id, hashes.map_err(nonsense)?);
+        }
+        Ok(None)
     }
 
     /// All sessions that spoke at or after `since`.

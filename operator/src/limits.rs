@@ -118,6 +118,8 @@ pub const MAX_COVERED_SESSIONS: usize = 32_000;
 pub const MAX_COLLECTOR_ANSWER_BYTES: usize = 32 << 20;
 /// Bytes of what a collector says of a refusal.
 pub const MAX_PROBLEM_BYTES: usize = 16 << 10;
+/// Tiles that are read to see whether a log extends a tree: two for each level, and some.
+pub const MAX_PROOF_TILES: usize = 32;
 /// How long a reader's token lives.
 pub const READER_TOKEN_LIFE: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 /// Pods of one page when a namespace is listed.

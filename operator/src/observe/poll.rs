@@ -42,6 +42,8 @@ pub struct Target {
     pub key: VerifierKey,
     /// The largest tree of it that was cosigned before it is asked.
     pub head: Head,
+    /// Whether it was not cosigned any further since the last round.
+    pub is_behind: bool,
     /// Whether it takes no records: nobody sends it heartbeats either.
     pub kept: bool,
 }
@@ -110,7 +112,12 @@ async fn ask(
     let takes_statements = !target.kept && !facts.sealed;
     answers.logs.push((target.pod.clone(), facts));
     let newest = collectors.checkpoint(target.address, &target.key).await?;
-    if let Some((reason, message)) = contradiction(target, &newest) {
+    let mut contradiction = contradiction(target, &newest);
+    if target.is_behind && newest.size() > target.head.size && target.head.size > 0 {
+        let extends = collectors.extends(target.address, &target.key, target.head, &newest).await?;
+        contradiction = (extends == Some(false)).then(|| (Reason::Forked, forked(target, newest.size())));
+    }
+    if let Some((reason, message)) = contradiction {
         answers.alarms.push((reason, target.key.name().to_string(), message));
     }
     if !target.kept {
@@ -132,13 +139,16 @@ fn contradiction(target: &Target, newest: &Checkpoint) -> Option<(Reason, String
         );
         return Some((Reason::RolledBack, message));
     }
-    (size == head.size && newest.root() != head.root).then(|| {
-        let message = format!(
-            "collector {pod} shows another tree of {size} leaves of log {origin} than the one that was cosigned: it was \
-             rewritten. Keep the volume as evidence, and set it aside with indelible.dev/replace-volume: {pod}"
-        );
-        (Reason::Forked, message)
-    })
+    (size == head.size && newest.root() != head.root).then(|| (Reason::Forked, forked(target, size)))
+}
+
+fn forked(Target { pod, key, head, .. }: &Target, size: u64) -> String {
+    format!(
+        "collector {pod} shows {size} leaves of log {} that do not begin with the {} that were cosigned: it was rewritten. \
+         Keep the volume as evidence, and set it aside with indelible.dev/replace-volume: {pod}",
+        key.name(),
+        head.size
+    )
 }
 
 /// Sends what is owed: an end to the first collector that takes it, an acceptance to all.
@@ -183,7 +193,7 @@ mod tests {
         let key =
             VerifierKey::new("log".parse().unwrap(), Algorithm::Ed25519, PrivateKey::from_seed(&[1; 32]).public());
         let head = Head { size, root: Digest::sha256(b"root") };
-        Target { pod: "payments-0".to_owned(), address: [10, 0, 0, 1].into(), key, head, kept: false }
+        Target { pod: "payments-0".to_owned(), address: [10, 0, 0, 1].into(), key, head, is_behind: false, kept: false }
     }
 
     fn newest(size: u64, root: &[u8]) -> Checkpoint {

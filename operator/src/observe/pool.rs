@@ -53,6 +53,8 @@ pub struct Pool {
     sessions: BTreeMap<String, Session>,
     logs: BTreeMap<String, LogFacts>,
     volumes: BTreeMap<String, Volume>,
+    /// How far logs were cosigned when they were asked last.
+    heads: BTreeMap<String, u64>,
     complete: bool,
     polled: Option<Timestamp>,
     /// A round runs beside this task, or the connections wait for the next.
@@ -91,6 +93,7 @@ impl Pool {
             sessions: BTreeMap::new(),
             logs: BTreeMap::new(),
             volumes: BTreeMap::new(),
+            heads: BTreeMap::new(),
             complete: false,
             polled: None,
             round: Round::Idle(collectors),
@@ -227,7 +230,9 @@ impl Pool {
 
     async fn order(&mut self, view: &PoolView) -> Order {
         let durable = self.handle.durable.borrow().clone();
-        let targets = view.collectors.iter().filter_map(|collector| target(collector, &durable)).collect();
+        let targets = view.collectors.iter().filter_map(|collector| target(collector, &durable, &self.heads)).collect();
+        let logs = durable.memory().into_iter().flat_map(|memory| memory.logs());
+        self.heads = logs.map(|log| (log.key.name().to_string(), log.head.size)).collect();
         let since = self.polled.map_or(Timestamp::UNIX_EPOCH, |polled| polled - OVERLAP);
         let accept = view.acknowledge.as_deref().and_then(|text| match Acknowledgement::parse(text) {
             Ok(accept) => Some(accept),
@@ -420,10 +425,11 @@ impl Pool {
 }
 
 /// How a collector is asked: its key is pinned, and it has an address.
-fn target(collector: &CollectorView, durable: &Durable) -> Option<Target> {
+fn target(collector: &CollectorView, durable: &Durable, heads: &BTreeMap<String, u64>) -> Option<Target> {
     let log = durable.memory()?.current(collector.ordinal)?;
     let (pod, key) = (collector.pod.clone(), log.key.clone());
-    Some(Target { pod, address: collector.address?, key, head: log.head, kept: collector.kept })
+    let is_behind = heads.get(key.name().as_str()) == Some(&log.head.size);
+    Some(Target { pod, address: collector.address?, key, head: log.head, is_behind, kept: collector.kept })
 }
 
 /// The answers of the round that runs; nothing if it broke off.
