@@ -206,7 +206,6 @@ impl Keyring {
                 self.leaves.insert(names.file.clone(), issue::leaf(ca, names, now)?);
             }
         }
-        self.leaves.retain(|file, _| !plan.remove.contains(file));
         Ok(self)
     }
 }

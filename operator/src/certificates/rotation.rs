@@ -69,10 +69,8 @@ pub enum Confirmed {
 pub struct Plan {
     /// What happens to the CA, before anything is issued.
     pub ca: CaStep,
-    /// Leaves to issue.
+    /// Leaves to issue. Those that are not wanted stay: who wants them may not be known yet.
     pub issue: Vec<LeafNames>,
-    /// Leaves that nobody wants any more, by file.
-    pub remove: Vec<String>,
 }
 
 /// What happens to the CA.
@@ -93,7 +91,7 @@ pub enum CaStep {
 impl Plan {
     /// Whether nothing is due.
     pub fn is_empty(&self) -> bool {
-        self.ca == CaStep::Keep && self.issue.is_empty() && self.remove.is_empty()
+        self.ca == CaStep::Keep && self.issue.is_empty()
     }
 }
 
@@ -128,9 +126,7 @@ pub fn plan(
         !leaf.zip(issuer).is_some_and(|(leaf, issuer)| leaf.is_good(issuer, names, now))
     };
     let issue = wanted.leaves.iter().filter(is_due).cloned().collect();
-    let is_wanted = |file: &&String| wanted.leaves.iter().any(|names| names.file == **file);
-    let remove = keyring.leaves.keys().filter(|file| !is_wanted(file)).cloned().collect();
-    Ok(Plan { ca, issue, remove })
+    Ok(Plan { ca, issue })
 }
 
 fn ca_step(
@@ -147,8 +143,7 @@ fn ca_step(
         return Ok(if takes_over { CaStep::Switch } else { CaStep::Keep });
     }
     if keyring.is_overlapping() {
-        let is_by_ca = |names: &LeafNames| keyring.leaves.get(&names.file).is_some_and(|leaf| leaf.is_by(ca));
-        let is_over = passed(OVERLAP) && wanted.leaves.iter().all(is_by_ca);
+        let is_over = passed(OVERLAP) && keyring.leaves.values().all(|leaf| leaf.is_by(ca));
         return Ok(if is_over { CaStep::Retire } else { CaStep::Keep });
     }
     let is_asked_for = wanted.rotate.is_some() && wanted.rotate != keyring.rotated;
