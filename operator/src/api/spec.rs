@@ -181,7 +181,10 @@ pub struct Storage {
     #[schemars(length(max = 20), regex(pattern = r"^[1-9][0-9]*(M|G|T|P|Mi|Gi|Ti|Pi)$"))]
     #[schemars(extend("x-kubernetes-validations" = [{"rule": "quantity(self).compareTo(quantity(oldSelf)) >= 0", "message": "collectors.storage.size can grow but not shrink: evidence is never moved to a smaller volume. For less space make another AuditLog"}]))]
     pub size: String,
-    /// The StorageClass of the volumes. Empty means the cluster's default.
+    /// The StorageClass of the volumes. Empty means the cluster's default. It cannot be changed later: volumes stay where they
+    /// are.
+    #[schemars(length(max = 253))]
+    #[schemars(extend("x-kubernetes-validations" = [{"rule": "self == oldSelf", "message": "collectors.storage.storageClassName cannot be changed, because volumes with evidence stay where they are: make another AuditLog with the other StorageClass, and move namespaces to it by their label"}]))]
     pub storage_class_name: String,
 }
 

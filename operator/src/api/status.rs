@@ -24,13 +24,19 @@ pub struct AuditLogStatus {
     /// The logs of this pool, one for each collector that ever wrote.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["origin"]))]
     pub logs: Vec<LogStatus>,
-    /// Volumes with evidence whose collector was scaled away.
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["claim"]))]
+    /// Volumes with evidence that no collector writes to any more: its collector was scaled away, or the volume was set aside
+    /// by the annotation indelible.dev/replace-volume.
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["volume"]))]
     pub volumes: Vec<KeptVolume>,
+    /// The verifier key of the operator's witness, which cosigns the checkpoints of the pool's logs.
+    pub witness_key: String,
+    /// The verifier key of the operator's authority, which signs what is known of pods that are gone and of acknowledged
+    /// findings.
+    pub authority_key: String,
     /// Versions of the sidecars that are running.
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub sidecar_versions: Vec<String>,
-    /// Ready, Progressing, Degraded, Covered, Intact, StorageLow and Injecting, by the conventions of the Kubernetes API.
+    /// Ready, Progressing, Degraded, Covered, Intact, Durable, StorageLow and Injecting, by the conventions of the Kubernetes API.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
@@ -80,12 +86,18 @@ pub enum LogState {
     Sealed,
 }
 
-/// A volume with evidence whose collector was scaled away.
+/// A volume with evidence that no collector writes to any more.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct KeptVolume {
-    /// The PersistentVolumeClaim.
+    /// The PersistentVolume.
+    pub volume: String,
+    /// The PersistentVolumeClaim that holds it; empty when the volume was set aside and nothing claims it.
+    #[serde(default)]
     pub claim: String,
     /// The log on it.
     pub origin: String,
+    /// The Deployment that serves it; empty when nobody does.
+    #[serde(default)]
+    pub reader: String,
 }
