@@ -153,11 +153,10 @@ impl Election {
 
     /// Nobody has to wait for the Lease to expire when its holder ends in order.
     async fn give_back(&mut self) {
-        let held = self.renewed.take().is_some();
-        self.say();
-        if !held {
+        if self.renewed.take().is_none() {
             return;
         }
+        self.leading.send_replace(false);
         let release = async {
             let Some(lease) = self.api.get_opt(LEASE).await? else { return Ok(()) };
             let spec = lease.spec.clone().unwrap_or_default();

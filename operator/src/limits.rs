@@ -19,6 +19,34 @@ pub const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
 pub const CHECK_PATIENCE: Duration = Duration::from_secs(10);
 /// The largest answer that `check` reads.
 pub const MAX_CHECK_ANSWER_BYTES: usize = 64 << 10;
+/// Collectors of one pool.
+pub const MAX_POOL_COLLECTORS: u32 = 100;
+/// The longest message of a condition, in bytes.
+pub const MAX_CONDITION_MESSAGE: usize = 1_024;
+/// Objects of one kind that are read of one pool.
+pub const MAX_LISTED: u32 = 500;
+/// Refusals of pods or claims that are shown.
+pub const MAX_REFUSALS: usize = 3;
+/// Events that one object gets at once.
+pub const EVENT_BURST: u32 = 10;
+/// After these one in so many seconds.
+pub const EVENT_REFILL_SECONDS: i64 = 60;
+/// Objects whose Events are counted at once.
+pub const EVENT_OBJECTS: usize = 1_024;
+/// The longest note of an Event, in bytes: the API's limit.
+pub const MAX_EVENT_NOTE: usize = 1_000;
+/// From here on a volume is said to be nearly full.
+pub const STORAGE_LOW_PERCENT: u64 = 75;
+/// Changes that come within this time of each other are looked at together.
+pub const DEBOUNCE: Duration = Duration::from_millis(200);
+/// A pass that failed is tried again after this, then after twice as long, and so on.
+pub const RETRY_FIRST: Duration = Duration::from_secs(1);
+/// ... and at last after this.
+pub const RETRY_LAST: Duration = Duration::from_mins(5);
+/// What was read of a pool is read again after this although nothing was heard of: PersistentVolumes are not watched.
+pub const FRESH: Duration = Duration::from_mins(10);
+/// A status that changes only in its numbers is written this often at most.
+pub const STATUS_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Bytes of a PEM text in a Secret: a bundle of some CAs fits many times.
 pub const MAX_PEM_BYTES: usize = 64 << 10;

@@ -27,6 +27,9 @@ pub const ANNOTATION_REPLACE_VOLUME: &str = "indelible.dev/replace-volume";
 /// On an AuditLog: `{"finding","by","reason"}`.
 pub const ANNOTATION_ACKNOWLEDGE: &str = "indelible.dev/acknowledge";
 
+/// On an AuditLog: a value that was not there before asks for another CA.
+pub const ANNOTATION_ROTATE_CA: &str = "indelible.dev/rotate-ca";
+
 /// What collectors run as; the chart's.
 pub const COLLECTOR_SERVICE_ACCOUNT: &str = "indelible-collector";
 /// The ClusterRole that may read all records of an AuditLog; the chart's.

@@ -5,19 +5,26 @@
 
 use std::sync::Arc;
 
+use indelible_chain::cosignature::Cosigner;
 use kube::Client;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::certificates::webhook;
 use crate::config::{Config, LogFormat};
+use crate::events::Events;
 use crate::inject;
+use crate::keys::Keys;
 use crate::leader::Election;
-use crate::limits::SHUTDOWN_PATIENCE;
+use crate::limits::{RETRY_FIRST, SHUTDOWN_PATIENCE};
 use crate::metrics::{self, Readiness};
-use crate::observed::Injection;
+use crate::observe;
+use crate::observed::{Injection, Observations, PoolViews};
+use crate::reconcile::{self, dereference};
+use crate::witness::serve::Witness;
+use crate::witness::{self, Board};
 
 /// Why an operator did not start. The text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +53,22 @@ pub struct Process {
     pub ending: watch::Receiver<bool>,
 }
 
+/// What the leader's parts have from the rest of the process.
+#[derive(Clone)]
+struct Leader {
+    process: Process,
+    /// Who tells of what happens.
+    events: Arc<Events>,
+    /// What holds injection up.
+    injection: watch::Receiver<Injection>,
+    /// Where the witness finds the memories of pools.
+    board: Board,
+    /// The witness' key, once it is known.
+    cosigner: watch::Sender<Option<Arc<Cosigner>>>,
+    /// What the reconciler counts.
+    metrics: reconcile::Metrics,
+}
+
 /// Serves until it is told to end.
 pub fn serve(config: Config) -> Result<(), StartError> {
     start_logging(config.log_format);
@@ -61,6 +84,7 @@ async fn live(config: Config) -> Result<(), StartError> {
     let (lead, leading) = watch::channel(false);
     let page = bind("metrics", config.metrics).await?;
     let webhook = bind("webhook-listen", config.webhook_listen).await?;
+    let cosigning = bind("witness-listen", config.witness_listen).await?;
     let client = Client::try_default().await.map_err(StartError::Cluster)?;
     let config = Arc::new(config);
     let process = Process {
@@ -72,17 +96,30 @@ async fn live(config: Config) -> Result<(), StartError> {
     };
     let mut registry = metrics::registry();
     let admission = inject::metrics::Metrics::new(&mut registry);
-    let (hold_up, _injection) = watch::channel(Injection::default());
+    let (hold_up, injection) = watch::channel(Injection::default());
+    let identity = identity();
+    let leader = Leader {
+        process: process.clone(),
+        events: Arc::new(Events::new(client.clone(), identity.clone())),
+        injection,
+        board: Board::default(),
+        cosigner: watch::Sender::default(),
+        metrics: reconcile::Metrics::register(&mut registry),
+    };
+    let witness = Witness { board: leader.board.subscribe(), cosigner: leader.cosigner.subscribe() };
 
     let mut always = JoinSet::new();
     let admission = tokio::spawn(inject::run(process.clone(), webhook, admission, hold_up));
+    always.spawn(witness::serve::serve(cosigning, witness));
     always.spawn(metrics::serve(page, Arc::new(registry), process.readiness.clone()));
     tracing::info!(namespace = config.namespace, audit_logs = ?config.audit_log_namespaces, "serving");
 
-    let election = Election::new(client, &config.namespace, identity(), lead);
-    let election = tokio::spawn(election.run(told(process.ending.clone())));
-    while_leading(&process).await;
-    // What led has stopped: only now another may begin.
+    let election = Election::new(client, &config.namespace, identity, lead);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let election = tokio::spawn(election.run(async { drop(stopped.await) }));
+    while_leading(&leader).await;
+    // What led has stopped: only now is the Lease given back, and another may begin.
+    drop(stop);
     let _ = election.await;
     let _ = admission.await;
     tracing::info!("ended");
@@ -90,28 +127,72 @@ async fn live(config: Config) -> Result<(), StartError> {
 }
 
 /// Runs what the leader does for as long as this process is it, until the process ends.
-async fn while_leading(process: &Process) {
+async fn while_leading(leader: &Leader) {
+    let process = &leader.process;
     let mut leading = process.leading.clone();
     loop {
         tokio::select! {
             won = leading.wait_for(|leading| *leading) => if won.is_err() { return },
             () = told(process.ending.clone()) => return,
         }
-        let tasks = lead(process);
-        tokio::select! {
-            lost = leading.wait_for(|leading| !*leading) => if lost.is_err() { return },
-            () = told(process.ending.clone()) => return,
+        let mut tasks = lead(leader);
+        let ends = tokio::select! {
+            lost = leading.wait_for(|leading| !*leading) => lost.is_err(),
+            () = told(process.ending.clone()) => true,
+        };
+        // Requests in flight are dropped with the tasks that wait for them.
+        tasks.shutdown().await;
+        if ends {
+            return;
         }
-        drop(tasks);
     }
 }
 
 /// Starts what only the leader does. Dropping the set stops all of it at its next await.
-fn lead(process: &Process) -> JoinSet<()> {
+fn lead(leader: &Leader) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    let (client, namespace) = (process.client.clone(), process.config.namespace.clone());
+    let (client, namespace) = (leader.process.client.clone(), leader.process.config.namespace.clone());
     tasks.spawn(async move { webhook::keep(client, &namespace).await });
+    tasks.spawn(lead_pools(leader.clone()));
     tasks
+}
+
+/// Reconciles and observes pools. What was observed by an earlier leader is not known to this one.
+async fn lead_pools(leader: Leader) {
+    let Leader { process, events, injection, board, cosigner, metrics } = leader;
+    let (cluster, keys) = loop {
+        match beginning(&process).await {
+            Ok(found) => break found,
+            Err(error) => {
+                tracing::warn!(error, "the leader cannot begin; it tries again");
+                tokio::time::sleep(5 * RETRY_FIRST).await;
+            }
+        }
+    };
+    cosigner.send_replace(Some(Arc::clone(&keys.cosigner)));
+    let (views, viewed) = watch::channel(PoolViews::new());
+    let (observations, observed) = watch::channel(Observations::new());
+    let (client, config) = (process.client, process.config);
+    let observing = observe::Seams {
+        client: client.clone(),
+        config: Arc::clone(&config),
+        keys: keys.clone(),
+        views: viewed,
+        observed: observations,
+        board,
+        injection: injection.clone(),
+    };
+    let keys = keys.public();
+    let reconciling = reconcile::Seams { client, config, cluster, keys, views, observed, injection, events, metrics };
+    tokio::join!(observe::run(observing), reconcile::run(reconciling));
+}
+
+/// What is read once, before anything is reconciled.
+async fn beginning(process: &Process) -> Result<(reconcile::facts::Cluster, Keys), String> {
+    let cluster =
+        dereference::cluster(&process.client).await.map_err(|error| format!("reading the cluster: {error}"))?;
+    let keys = Keys::open(process.client.clone(), &process.config.namespace, &cluster.uid).await;
+    Ok((cluster, keys.map_err(|error| error.to_string())?))
 }
 
 /// Until the process is to end.
@@ -145,9 +226,10 @@ async fn bind(flag: &'static str, address: std::net::SocketAddr) -> Result<TcpLi
     TcpListener::bind(address).await.map_err(|source| StartError::Bind { flag, address, source })
 }
 
+/// Logs go to stderr; `INDELIBLE_LOG` has the filter.
 fn start_logging(format: LogFormat) {
     use std::io::IsTerminal as _;
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+    let filter = tracing_subscriber::EnvFilter::try_from_env("INDELIBLE_LOG")
         .unwrap_or_else(|_| "info,kube_client=warn,kube_runtime=warn".into());
     let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
