@@ -4,8 +4,11 @@
 //! variable, `INDELIBLE_` and its name in upper snake case. What does not fit is refused with one line that names the
 //! flag and says what to do; nothing is read or changed before all of it fits.
 
+mod cluster;
 mod values;
 
+pub use cluster::Cluster;
+pub use values::ObjectName;
 pub(crate) use values::duration;
 
 use std::ffi::OsString;
@@ -18,6 +21,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::limits::{
     MAX_CHECKPOINT_INTERVAL, MAX_ISSUERS, MAX_SEGMENT_BYTES, MIN_CHECKPOINT_INTERVAL, MIN_SEGMENT_BYTES,
 };
+use crate::outbound::Url;
+use cluster::ClusterArgs;
 
 /// `indelible-collector/<version>`, as it stands in statements and in `/v1/log`.
 pub const SOFTWARE: &str = concat!("indelible-collector/", env!("CARGO_PKG_VERSION"));
@@ -39,6 +44,8 @@ struct Cli {
 enum Command {
     /// Make the log's key, and print its verifier key and the URI that the TLS certificate must carry
     Init(InitArgs),
+    /// Wait a few seconds for a certificate that names this log, and end with 1 if there is none: for an init container
+    Await(AwaitArgs),
 }
 
 #[derive(Debug, Args)]
@@ -49,6 +56,22 @@ struct InitArgs {
     /// The log's name without its key's fingerprint
     #[arg(long, env = "INDELIBLE_ORIGIN", value_name = "NAME", value_parser = values::origin)]
     origin: String,
+    /// File that the verifier key is also written to, for who reads a container's termination message [default: none]
+    #[arg(long, env = "INDELIBLE_TERMINATION_MESSAGE", value_name = "FILE")]
+    termination_message: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct AwaitArgs {
+    /// Directory of this collector's log, which `init` has made
+    #[arg(long, env = "INDELIBLE_DATA", value_name = "DIR")]
+    data: PathBuf,
+    /// TLS certificate chain, PEM, that is waited for
+    #[arg(long, env = "INDELIBLE_TLS_CERT", value_name = "FILE")]
+    tls_cert: PathBuf,
+    /// The certificate's private key, PEM
+    #[arg(long, env = "INDELIBLE_TLS_KEY", value_name = "FILE")]
+    tls_key: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -75,8 +98,10 @@ struct ServeArgs {
     /// URL of an issuer of pod tokens, as its tokens' `iss` has it [required]; repeat it with --jwks for each
     #[arg(long, env = "INDELIBLE_ISSUER", value_name = "URL", value_delimiter = ',')]
     issuer: Vec<String>,
-    /// The issuer's keys, a JWKS file [required]; one for each --issuer, in the same order; read again when it changes
-    #[arg(long, env = "INDELIBLE_JWKS", value_name = "FILE", value_delimiter = ',')]
+    /// The issuer's keys, a JWKS: a file, read again when it changes, or an https URL, fetched again at least hourly
+    /// [required]; one for each --issuer, in the same order. Of https://kubernetes.default.svc/openid/v1/jwks the API server
+    /// is asked, with the pod's own token
+    #[arg(long, env = "INDELIBLE_JWKS", value_name = "FILE|URL", value_delimiter = ',')]
     jwks: Vec<String>,
     /// Audience of the tokens that pods write with
     #[arg(long, env = "INDELIBLE_AUDIENCE", value_name = "AUD", default_value = "indelible.dev")]
@@ -104,11 +129,13 @@ struct ServeArgs {
     /// Address for /metrics, /livez and /readyz, plain HTTP; port 0 picks one
     #[arg(long, env = "INDELIBLE_METRICS", value_name = "ADDR", default_value = "127.0.0.1:9464")]
     metrics: SocketAddr,
+    #[command(flatten)]
+    cluster: ClusterArgs,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum ReadersArg {
-    /// The cluster's `TokenReview` and `SubjectAccessReview`
+    /// The cluster's TokenReview and SubjectAccessReview: who may read what of --read-resource
     Tokenreview,
     /// Any valid token of an issuer with the reader audience
     Jwks,
@@ -125,6 +152,17 @@ pub enum Task {
         data: PathBuf,
         /// The log's name without its fingerprint.
         origin: String,
+        /// Where the vkey is written to as well.
+        termination_message: Option<PathBuf>,
+    },
+    /// Wait for a certificate that names the log.
+    Await {
+        /// The data directory.
+        data: PathBuf,
+        /// The certificate chain.
+        tls_cert: PathBuf,
+        /// Its key.
+        tls_key: PathBuf,
     },
     /// Serve.
     Serve(Box<Config>),
@@ -149,22 +187,34 @@ pub struct Config {
     pub checkpoint_interval: Duration,
     pub segment_bytes: u64,
     pub metrics: SocketAddr,
+    pub cluster: Cluster,
 }
 
-/// An issuer of tokens and the file with its keys.
+/// An issuer of tokens and where its keys are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuerFlags {
     /// As `iss` has it.
     pub url: String,
     /// A JWKS.
-    pub jwks: PathBuf,
+    pub jwks: KeySource,
+}
+
+/// Where an issuer's keys are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// In a file.
+    File(PathBuf),
+    /// At an https URL.
+    Url(Url),
 }
 
 /// How readers are known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readers {
     /// Any valid token of an issuer with the reader audience reads everything.
     Jwks,
+    /// The cluster says who a reader is, and what of this `AuditLog` it may read.
+    TokenReview(ObjectName),
     /// No token is asked for: only on a loopback address.
     None,
 }
@@ -190,7 +240,10 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Task, ConfigErro
         if error.use_stderr() { ConfigError::Refused(one_line(&error)) } else { ConfigError::Told(error.to_string()) }
     })?;
     match cli.command {
-        Some(Command::Init(InitArgs { data, origin })) => Ok(Task::Init { data, origin }),
+        Some(Command::Init(InitArgs { data, origin, termination_message })) => {
+            Ok(Task::Init { data, origin, termination_message })
+        }
+        Some(Command::Await(AwaitArgs { data, tls_cert, tls_key })) => Ok(Task::Await { data, tls_cert, tls_key }),
         None => cli.serve.validate().map(|config| Task::Serve(Box::new(config))),
     }
 }
@@ -226,7 +279,7 @@ impl ServeArgs {
             ),
             (self.tls_key.is_some(), "--tls-key is missing: give the PEM file with the certificate's private key"),
             (!self.issuer.is_empty(), "--issuer is missing: give the URL that pod tokens have as iss"),
-            (!self.jwks.is_empty(), "--jwks is missing: give the file with the issuer's keys"),
+            (!self.jwks.is_empty(), "--jwks is missing: give the file with the issuer's keys, or their https URL"),
             (
                 self.readers().is_some(),
                 "--readers is missing: who may read on an address that is not loopback? use jwks",
@@ -243,7 +296,8 @@ impl ServeArgs {
             return refused(format!("{}; for example: {EXAMPLE}", missing.join("; ")));
         };
         let issuers = pairs(self.issuer, self.jwks)?;
-        let readers = reading(readers, self.listen)?;
+        let readers = reading(readers, self.listen, self.cluster.read_resource.as_ref())?;
+        let cluster = self.cluster.validate();
         if !(MIN_SEGMENT_BYTES..=MAX_SEGMENT_BYTES).contains(&self.segment_bytes) {
             return refused(format!(
                 "--segment-bytes {} is out of range: give {MIN_SEGMENT_BYTES} to {MAX_SEGMENT_BYTES}",
@@ -276,6 +330,7 @@ impl ServeArgs {
             checkpoint_interval: self.checkpoint_interval,
             segment_bytes: self.segment_bytes,
             metrics: self.metrics,
+            cluster,
         })
     }
 }
@@ -294,153 +349,44 @@ fn pairs(issuers: Vec<String>, jwks: Vec<String>) -> Result<Vec<IssuerFlags>, Co
     }
     let mut pairs: Vec<IssuerFlags> = Vec::with_capacity(issuers.len());
     for (url, jwks) in issuers.into_iter().zip(jwks) {
-        if jwks.starts_with("https://") || jwks.starts_with("http://") {
-            return refused(format!(
-                "--jwks {jwks}: keys are not fetched by this version; save them to a file (in a cluster: kubectl get \
-                 --raw /openid/v1/jwks) and give that, it is read again when it changes"
-            ));
-        }
         if url.is_empty() || pairs.iter().any(|pair| pair.url == url) {
             return refused(format!("--issuer {url:?} is empty or given twice: give each issuer once"));
         }
-        pairs.push(IssuerFlags { url, jwks: jwks.into() });
+        pairs.push(IssuerFlags { url, jwks: key_source(jwks)? });
     }
     Ok(pairs)
 }
 
-fn reading(readers: ReadersArg, listen: SocketAddr) -> Result<Readers, ConfigError> {
-    match readers {
-        ReadersArg::Jwks => Ok(Readers::Jwks),
-        ReadersArg::None if listen.ip().is_loopback() => Ok(Readers::None),
-        ReadersArg::None => refused(format!(
+/// A file, or an https URL: keys that came another way could be anybody's.
+fn key_source(jwks: String) -> Result<KeySource, ConfigError> {
+    if !jwks.contains("://") {
+        return Ok(KeySource::File(jwks.into()));
+    }
+    match Url::parse(&jwks) {
+        Ok(url) if url.is_secure() => Ok(KeySource::Url(url)),
+        Ok(_) => {
+            refused(format!("--jwks {jwks}: whose keys these are shows only over https; give an https URL or a file"))
+        }
+        Err(error) => refused(format!("--jwks {jwks}: {error}")),
+    }
+}
+
+fn reading(readers: ReadersArg, listen: SocketAddr, resource: Option<&ObjectName>) -> Result<Readers, ConfigError> {
+    match (readers, resource) {
+        (ReadersArg::Tokenreview, Some(resource)) => Ok(Readers::TokenReview(resource.clone())),
+        (ReadersArg::Tokenreview, None) => refused(
+            "--read-resource is missing: --readers tokenreview asks who may read which AuditLog; give <namespace>/<name>",
+        ),
+        (_, Some(resource)) => {
+            refused(format!("--read-resource {resource} is only for --readers tokenreview: give both, or neither"))
+        }
+        (ReadersArg::Jwks, None) => Ok(Readers::Jwks),
+        (ReadersArg::None, None) if listen.ip().is_loopback() => Ok(Readers::None),
+        (ReadersArg::None, None) => refused(format!(
             "--readers none would let anyone read who reaches {listen}: use jwks, or --listen on a loopback address"
         )),
-        ReadersArg::Tokenreview => {
-            refused("--readers tokenreview is not served by this version: use jwks, tokens checked against --jwks")
-        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NEEDED: &[&str] =
-        &["--data", "/d", "--tls-cert", "/c", "--tls-key", "/k", "--issuer", "https://i", "--jwks", "/j"];
-
-    fn parse(args: &[&str]) -> Result<Task, ConfigError> {
-        read(["indelible-collector"].iter().chain(args).map(OsString::from))
-    }
-
-    fn served(args: &[&str]) -> Config {
-        match parse(&[NEEDED, args].concat()) {
-            Ok(Task::Serve(config)) => *config,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn refusal(args: &[&str]) -> String {
-        match parse(args) {
-            Err(ConfigError::Refused(text)) => text,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn defaults_are_those_of_the_documentation() {
-        let config = served(&["--readers", "jwks"]);
-        assert_eq!(config.listen.to_string(), "[::]:7443");
-        assert_eq!(config.metrics.to_string(), "127.0.0.1:9464");
-        assert_eq!(config.checkpoint_interval, Duration::from_secs(1));
-        assert_eq!(config.segment_bytes, 64 << 20);
-        assert_eq!((&*config.audience, &*config.reader_audience), ("indelible.dev", "read.indelible.dev"));
-        assert_eq!(config.cluster_uid, "");
-    }
-
-    #[test]
-    fn readers_need_no_token_on_loopback_only() {
-        assert_eq!(served(&["--listen", "127.0.0.1:0"]).readers, Readers::None);
-        assert_eq!(served(&["--listen", "[::1]:0", "--readers", "jwks"]).readers, Readers::Jwks);
-        assert!(refusal(NEEDED).starts_with("--readers is missing"));
-        assert!(refusal(&[NEEDED, &["--readers", "none"]].concat()).starts_with("--readers none"));
-    }
-
-    #[test]
-    fn what_this_version_does_not_serve_is_refused_not_ignored() {
-        assert!(refusal(&[NEEDED, &["--readers", "tokenreview"]].concat()).contains("not served by this version"));
-        let url = ["--listen", "127.0.0.1:0", "--issuer", "a", "--jwks", "https://a/jwks"];
-        assert!(refusal(&[NEEDED, &url].concat()).contains("not fetched by this version"));
-    }
-
-    #[test]
-    fn issuers_and_keys_come_in_pairs() {
-        let config = served(&["--listen", "127.0.0.1:0", "--issuer", "https://b", "--jwks", "/b"]);
-        assert_eq!(config.issuers[1], IssuerFlags { url: "https://b".into(), jwks: "/b".into() });
-        let told = |args: &[&str]| refusal(&[NEEDED, &["--readers", "jwks"], args].concat());
-        assert!(told(&["--issuer", "https://b"]).starts_with("--issuer is given 2 times"));
-        assert!(told(&["--issuer", "https://i", "--jwks", "/b"]).contains("given twice"));
-    }
-
-    #[test]
-    fn a_refusal_is_one_line_that_names_the_flag() {
-        for (args, flag) in [
-            (vec![], "--issuer"),
-            (vec!["--listen", "nowhere"], "--listen"),
-            (vec!["--checkpoint-interval", "1"], "--checkpoint-interval"),
-            (vec!["--segment-bytes", "64MB"], "--segment-bytes"),
-            (vec!["--origin", "a b"], "--origin"),
-            (vec!["--frobnicate"], "--frobnicate"),
-            (vec!["init"], "--data"),
-            (vec!["init", "--data", "/d"], "--origin"),
-        ] {
-            let text = refusal(&args);
-            assert!(text.contains(flag) && !text.contains('\n'), "{args:?}: {text}");
-        }
-        for missing in ["--data", "--tls-cert", "--tls-key", "--issuer", "--jwks"] {
-            let at = NEEDED.iter().position(|arg| *arg == missing).unwrap();
-            let args: Vec<_> = NEEDED.iter().enumerate().filter(|(i, _)| !(at..at + 2).contains(i)).collect();
-            let args: Vec<_> = args.iter().map(|(_, arg)| **arg).chain(["--readers", "jwks"]).collect();
-            assert!(refusal(&args).starts_with(&format!("{missing} is missing")));
-        }
-    }
-
-    #[test]
-    fn everything_that_is_missing_is_named_at_once_with_an_example_that_lacks_nothing() {
-        let text = refusal(&[]);
-        for flag in ["--data", "--tls-cert", "--tls-key", "--issuer", "--jwks", "--readers"] {
-            assert!(text.contains(&format!("{flag} is missing: ")), "{flag}: {text}");
-        }
-        let (_, example) = text.split_once("for example: indelible-collector ").unwrap();
-        let args: Vec<&str> = example.split_whitespace().collect();
-        assert!(matches!(parse(&args), Ok(Task::Serve(_))), "{example}");
-    }
-
-    #[test]
-    fn values_out_of_range_are_refused_with_the_range() {
-        for (flag, value) in [
-            ("--checkpoint-interval", "0s"),
-            ("--checkpoint-interval", "2h"),
-            ("--segment-bytes", "1023"),
-            ("--segment-bytes", "3Gi"),
-        ] {
-            let text = refusal(&[NEEDED, &["--listen", "127.0.0.1:0", flag, value]].concat());
-            assert!(text.starts_with(flag) && text.contains("out of range: give "), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_pods_token_never_reads() {
-        let args = [NEEDED, &["--listen", "127.0.0.1:0", "--reader-audience", "indelible.dev"]].concat();
-        assert!(refusal(&args).starts_with("--audience and --reader-audience"));
-    }
-
-    #[test]
-    fn version_names_the_commit_and_help_each_flag() {
-        for (arg, told) in [("--version", "commit"), ("--help", "--reader-audience"), ("--help", "INDELIBLE_LISTEN")] {
-            match parse(&[arg]) {
-                Err(ConfigError::Told(text)) => assert!(text.contains(told), "{text}"),
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-}
+mod tests;

@@ -13,10 +13,11 @@ use tokio::time::MissedTickBehavior;
 
 use crate::clock::Clock;
 use crate::heartbeats::{Covered, Group, Heartbeats, NoteError};
-use crate::ingest::{CheckedHeartbeat, Introduced, NamespaceList, OptIn, Quota, Refusal};
+use crate::ingest::{CheckedHeartbeat, Introduced, Namespaces, OptIn, Quota, Refusal};
 use crate::limits::{DESK_QUEUE, LIVENESS_TICK};
 use crate::metrics::Metrics;
-use crate::store::{Append, Store};
+use crate::readers::Rights;
+use crate::store::{Append, KnownSession, Store};
 
 /// Asks the desk.
 #[derive(Debug, Clone)]
@@ -29,12 +30,34 @@ pub struct Unanswered;
 
 #[derive(Debug)]
 enum Question {
-    MayWrite { list: Arc<NamespaceList>, namespace: String, answer: oneshot::Sender<Result<(), Refusal>> },
-    Introduce { pod_uid: String, what: Introduced, answer: oneshot::Sender<Result<(), Refusal>> },
-    GiveBack { pod_uid: String, what: Introduced },
-    Note { heartbeat: Box<CheckedHeartbeat>, answer: oneshot::Sender<Result<(), NoteError>> },
-    Coverage { since: Time, after: Option<SessionId>, limit: usize, answer: oneshot::Sender<Vec<Covered>> },
-    WriteAll { answer: oneshot::Sender<()> },
+    MayWrite {
+        list: Arc<Namespaces>,
+        namespace: String,
+        answer: oneshot::Sender<Result<(), Refusal>>,
+    },
+    Introduce {
+        pod_uid: String,
+        what: Introduced,
+        answer: oneshot::Sender<Result<(), Refusal>>,
+    },
+    GiveBack {
+        pod_uid: String,
+        what: Introduced,
+    },
+    Note {
+        heartbeat: Box<CheckedHeartbeat>,
+        answer: oneshot::Sender<Result<(), NoteError>>,
+    },
+    Coverage {
+        since: Time,
+        after: Option<SessionId>,
+        limit: usize,
+        rights: Arc<Rights>,
+        answer: oneshot::Sender<Vec<Covered>>,
+    },
+    WriteAll {
+        answer: oneshot::Sender<()>,
+    },
 }
 
 struct State {
@@ -58,11 +81,7 @@ impl Desk {
     }
 
     /// Whether a namespace that is not in the list may write.
-    pub async fn may_write(
-        &self,
-        list: Arc<NamespaceList>,
-        namespace: String,
-    ) -> Result<Result<(), Refusal>, Unanswered> {
+    pub async fn may_write(&self, list: Arc<Namespaces>, namespace: String) -> Result<Result<(), Refusal>, Unanswered> {
         self.ask(|answer| Question::MayWrite { list, namespace, answer }).await
     }
 
@@ -81,14 +100,15 @@ impl Desk {
         self.ask(|answer| Question::Note { heartbeat: Box::new(heartbeat), answer }).await
     }
 
-    /// Who is alive.
+    /// Who is alive, as far as a reader may know.
     pub async fn coverage(
         &self,
         since: Time,
         after: Option<SessionId>,
         limit: usize,
+        rights: Arc<Rights>,
     ) -> Result<Vec<Covered>, Unanswered> {
-        self.ask(|answer| Question::Coverage { since, after, limit, answer }).await
+        self.ask(|answer| Question::Coverage { since, after, limit, rights, answer }).await
     }
 
     /// Appends every heartbeat that is held and not in the log yet: for the end, before the log is sealed. From then on none
@@ -136,7 +156,7 @@ impl State {
         // Who asked may have gone away meanwhile: then nobody misses the answer.
         match question {
             Question::MayWrite { list, namespace, answer } => {
-                let _ = answer.send(self.opt_in.check(Some(&list), &namespace, now));
+                let _ = answer.send(self.opt_in.check(&list, &namespace, now));
             }
             Question::Introduce { pod_uid, what, answer } => {
                 let _ = answer.send(self.quota.take(&pod_uid, what, now));
@@ -146,8 +166,9 @@ impl State {
                 let sealed = self.written.then_some(NoteError::Sealed);
                 let _ = answer.send(sealed.map_or_else(|| self.heartbeats.note(*heartbeat, now), Err));
             }
-            Question::Coverage { since, after, limit, answer } => {
-                let _ = answer.send(self.heartbeats.coverage(since, after, limit));
+            Question::Coverage { since, after, limit, rights, answer } => {
+                let seen = |session: &KnownSession| rights.reach(session);
+                let _ = answer.send(self.heartbeats.coverage(since, after, limit, seen));
             }
             Question::WriteAll { answer } => {
                 self.written = true;
@@ -186,7 +207,7 @@ mod tests {
 
     use super::*;
     use crate::clock::SystemClock;
-    use crate::store::{KnownSession, Options};
+    use crate::store::Options;
     use crate::testing::issuer::Pod;
     use crate::testing::sidecar::Sidecar;
 
@@ -251,6 +272,6 @@ mod tests {
         size.wait_for(|size| *size > before).await.unwrap();
         assert_eq!(logged(&store), [heartbeat]);
         assert_eq!(metrics.sessions_heard.get(), 1);
-        assert_eq!(desk.coverage(Time::default(), None, 10).await.unwrap().len(), 1);
+        assert_eq!(desk.coverage(Time::default(), None, 10, Arc::new(Rights::Everything)).await.unwrap().len(), 1);
     }
 }

@@ -188,10 +188,17 @@ impl Heartbeats {
     }
 
     /// Sessions with an id above `after` that spoke at or after `since`, by id.
-    pub fn coverage(&self, since: Time, after: Option<SessionId>, limit: usize) -> Vec<Covered> {
+    pub fn coverage(
+        &self,
+        since: Time,
+        after: Option<SessionId>,
+        limit: usize,
+        seen: impl Fn(&KnownSession) -> bool,
+    ) -> Vec<Covered> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let spoke = self.sessions.range((from, Bound::Unbounded)).filter(|(_, heard)| heard.time >= since);
         spoke
+            .filter(|(_, heard)| seen(&heard.session))
             .take(limit)
             .map(|(_, heard)| Covered {
                 session: Arc::clone(&heard.session),

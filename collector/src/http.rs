@@ -12,6 +12,7 @@ mod idle;
 mod peer;
 mod problem;
 mod read;
+mod seen;
 mod server;
 mod tiles;
 mod write;
@@ -24,11 +25,12 @@ use hyper::body::{Body, Incoming};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::config::Readers;
 use crate::desk::Desk;
-use crate::ingest::NamespaceList;
+use crate::ingest::Namespaces;
 use crate::metrics::Metrics;
+use crate::readers::Readers;
 use crate::reload::Pool;
+use crate::settings::Changing;
 use crate::store::Store;
 use crate::token::Tokens;
 use body::AnswerBody;
@@ -49,10 +51,10 @@ pub struct App {
     pub readers: Readers,
     /// The cluster that is served.
     pub cluster_uid: String,
-    /// The opted-in namespaces; without them any.
-    pub namespaces: Option<watch::Receiver<Arc<NamespaceList>>>,
+    /// The opted-in namespaces.
+    pub namespaces: Changing<Namespaces>,
     /// What `/v1/pool` answers.
-    pub pool: Option<watch::Receiver<Arc<Pool>>>,
+    pub pool: Changing<Option<Pool>>,
     /// What is remembered of pods.
     pub desk: Desk,
     /// What may be in flight.
@@ -89,8 +91,8 @@ async fn answer(app: Arc<App>, request: Request<Incoming>) -> Response<AnswerBod
         problem.into_response()
     });
     let mut answer = answer.map(|body| body.of(in_flight, peer));
-    if let Some(pool) = &app.pool {
-        let epoch = pool.borrow().epoch();
+    let epoch = app.pool.borrow().as_ref().as_ref().map(Pool::epoch);
+    if let Some(epoch) = epoch {
         answer.headers_mut().insert(POOL_EPOCH, HeaderValue::from(epoch));
     }
     answer

@@ -27,7 +27,7 @@ use indelible_chain::stored::Packer;
 
 use crate::store::{CheckedUpload, KnownChain, KnownSession, ReadError, Store};
 use crate::token::PodToken;
-pub use namespaces::{ListError, NamespaceList, OptIn};
+pub use namespaces::{ListError, NamespaceList, Namespaces, OptIn};
 pub use quota::{Introduced, Quota};
 pub use refusal::Refusal;
 use rights::{of_cluster, of_pod, owned};

@@ -10,11 +10,17 @@ mod failpoint;
 pub mod heartbeats;
 pub mod http;
 pub mod ingest;
+pub mod jwks;
+pub mod kube;
 pub mod limits;
 pub mod metrics;
+pub mod outbound;
+pub mod readers;
 pub mod reload;
 pub mod run;
+pub mod settings;
 pub mod store;
 #[cfg(test)]
 mod testing;
 pub mod token;
+mod trouble;

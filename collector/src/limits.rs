@@ -258,3 +258,53 @@ pub const MAX_STREAM_BYTES: usize = 64 << 20;
 pub const STREAM_PIECE_BYTES: usize = 256 << 10;
 /// How long a client may leave a piece or a whole answer untaken; then its connection is closed.
 pub const STREAM_TIMEOUT: Duration = Duration::from_mins(1);
+
+// What a collector asks others: the API server, issuers.
+
+/// Bytes of a URL.
+pub const MAX_URL_BYTES: usize = 2048;
+/// Addresses of a host that are tried.
+pub const MAX_ADDRESSES: usize = 8;
+/// How long one address may take to connect, and a TLS handshake.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the API server may take to answer.
+pub const API_TIMEOUT: Duration = Duration::from_secs(10);
+/// Requests to the API server at a time; further ones wait.
+pub const MAX_API_CALLS: usize = 16;
+/// Bytes of the API server's answer to a review.
+pub const MAX_API_ANSWER_BYTES: usize = 256 << 10;
+/// The least pause after the API server was away, or made no sense.
+pub const MIN_API_PAUSE: Duration = Duration::from_secs(1);
+/// The most.
+pub const MAX_API_PAUSE: Duration = Duration::from_secs(30);
+/// Bytes of an event of the ConfigMap that is watched: 1 MiB of data, escaped, with what stands round it.
+pub const MAX_CONFIGMAP_BYTES: usize = 4 << 20;
+/// Seconds that a watch is asked to last.
+pub const WATCH_SECONDS: u64 = 300;
+/// A watch that is over before that has failed.
+pub const LEAST_WATCH: Duration = Duration::from_secs(1);
+/// How long a watch may be silent.
+pub const WATCH_SILENCE: Duration = Duration::from_secs(150);
+/// How long an issuer's keys may take to come.
+pub const JWKS_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest that an issuer's keys are used before they are fetched again.
+pub const MAX_JWKS_AGE: Duration = Duration::from_hours(1);
+/// The shortest, whatever the issuer says and however many unknown keys tokens name.
+pub const MIN_JWKS_AGE: Duration = Duration::from_mins(1);
+/// The most pause after an issuer was away.
+pub const MAX_JWKS_PAUSE: Duration = Duration::from_mins(1);
+/// For how long it is known what a reader may read.
+pub const REVIEWED: Duration = Duration::from_mins(1);
+/// Readers of whom that is known; beyond it those asked for longest ago are asked for again.
+pub const MAX_REVIEWED: usize = 4096;
+/// Opted-in namespaces that are asked for one by one whether a reader may read their pods' logs.
+pub const MAX_REVIEWED_NAMESPACES: usize = 1024;
+/// Of these at a time for one reader.
+pub const REVIEWS_AT_A_TIME: usize = 8;
+/// Sessions of which it is known while an answer is put together whether its reader sees them.
+pub const MAX_SEEN_SESSIONS: usize = 4096;
+
+/// How long `await` waits for a certificate.
+pub const AWAIT_TIMEOUT: Duration = Duration::from_secs(4);
+/// How often it looks.
+pub const AWAIT_TICK: Duration = Duration::from_millis(100);

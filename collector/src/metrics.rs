@@ -27,6 +27,9 @@ pub struct Metrics {
     batches: Family<Label, Counter>,
     rejected: Family<Label, Counter>,
     reloads: Family<Label, Counter>,
+    api_calls: Family<Label, Counter>,
+    key_fetches: Family<Label, Counter>,
+    reviews: Family<Label, Counter>,
     pub appended_records: Counter,
     pub appended_bytes: Counter,
     pub append_seconds: Histogram,
@@ -72,6 +75,36 @@ pub enum ReloadOutcome {
     Refused,
 }
 
+/// What became of a request to the API server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each says it")]
+pub enum ApiOutcome {
+    Answered,
+    Refused,
+    Garbage,
+    Away,
+}
+
+/// What became of a fetch of an issuer's keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each says it")]
+pub enum FetchOutcome {
+    Changed,
+    Same,
+    Failed,
+}
+
+/// What was found of a reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each says it")]
+pub enum ReviewOutcome {
+    Everything,
+    Namespaces,
+    Nothing,
+    Unknown,
+    Failed,
+}
+
 impl Metrics {
     /// All at zero.
     pub fn new() -> Self {
@@ -81,6 +114,9 @@ impl Metrics {
             batches: Family::default(),
             rejected: Family::default(),
             reloads: Family::default(),
+            api_calls: Family::default(),
+            key_fetches: Family::default(),
+            reviews: Family::default(),
             appended_records: Counter::default(),
             appended_bytes: Counter::default(),
             // 250 µs to about 8 s: from a fast disk's fdatasync to one that is about to be given up.
@@ -107,7 +143,11 @@ impl Metrics {
         r.register("appended_leaves", "Leaves appended for requests, by type", self.appended_leaves.clone());
         r.register("batches", "Batches by what became of them", self.batches.clone());
         r.register("rejected_requests", "Requests that were refused, by status", self.rejected.clone());
-        r.register("reloads", "Changed files by whether they could be used", self.reloads.clone());
+        let changed = "Changed files, and keys of the ConfigMap, by whether they could be used";
+        r.register("reloads", changed, self.reloads.clone());
+        r.register("api_requests", "Requests to the API server by what became of them", self.api_calls.clone());
+        r.register("key_fetches", "Fetches of issuers' keys by what became of them", self.key_fetches.clone());
+        r.register("reader_reviews", "Readers that were asked for by what they may read", self.reviews.clone());
         r.register("appended_records", "Records in batches that were appended", self.appended_records.clone());
         r.register("appended_bytes", "Bytes of appended batches as they came", self.appended_bytes.clone());
         let (append, fsync, age) =
@@ -178,6 +218,39 @@ impl Metrics {
             ReloadOutcome::Refused => "refused",
         };
         self.reloads.get_or_create(&[("outcome", word)]).inc();
+    }
+
+    /// The API server was asked.
+    pub fn api_call(&self, outcome: ApiOutcome) {
+        let word = match outcome {
+            ApiOutcome::Answered => "answered",
+            ApiOutcome::Refused => "refused",
+            ApiOutcome::Garbage => "garbage",
+            ApiOutcome::Away => "away",
+        };
+        self.api_calls.get_or_create(&[("outcome", word)]).inc();
+    }
+
+    /// An issuer was asked for its keys.
+    pub fn keys_fetched(&self, outcome: FetchOutcome) {
+        let word = match outcome {
+            FetchOutcome::Changed => "changed",
+            FetchOutcome::Same => "same",
+            FetchOutcome::Failed => "failed",
+        };
+        self.key_fetches.get_or_create(&[("outcome", word)]).inc();
+    }
+
+    /// It was asked what a reader may read.
+    pub fn reviewed(&self, outcome: ReviewOutcome) {
+        let word = match outcome {
+            ReviewOutcome::Everything => "everything",
+            ReviewOutcome::Namespaces => "namespaces",
+            ReviewOutcome::Nothing => "nothing",
+            ReviewOutcome::Unknown => "unknown",
+            ReviewOutcome::Failed => "failed",
+        };
+        self.reviews.get_or_create(&[("found", word)]).inc();
     }
 
     /// The page, in the text form of `OpenMetrics`.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::limits::RELOAD_TICK;
+use crate::limits::{MAX_PEM_BYTES, RELOAD_TICK};
 use crate::metrics::{Metrics, ReloadOutcome};
 
 pub use pool::{Pool, PoolError};
@@ -102,7 +102,8 @@ impl<S: PartialEq> Seen<S> {
     }
 }
 
-fn read_bounded(path: &Path, limit: usize) -> Result<Vec<u8>, ReloadError> {
+/// Reads a file of at most `limit` bytes.
+pub fn read_bounded(path: &Path, limit: usize) -> Result<Vec<u8>, ReloadError> {
     let failed = |source| ReloadError::Read { path: path.to_owned(), source };
     let mut bytes = Vec::new();
     File::open(path).and_then(|file| file.take(limit as u64 + 1).read_to_end(&mut bytes)).map_err(failed)?;
@@ -110,6 +111,23 @@ fn read_bounded(path: &Path, limit: usize) -> Result<Vec<u8>, ReloadError> {
         return Err(ReloadError::TooLarge { path: path.to_owned(), limit });
     }
     Ok(bytes)
+}
+
+/// Reads a file of at most `limit` bytes, once.
+pub fn read<T, E: std::error::Error>(
+    path: &Path,
+    limit: usize,
+    parse: impl FnOnce(Vec<u8>) -> Result<T, E>,
+) -> Result<T, ReloadError> {
+    let bytes = read_bounded(path, limit)?;
+    parse(bytes).map_err(|error| ReloadError::Wrong { path: path.to_owned(), text: chain(&error) })
+}
+
+/// Reads a certificate chain with its key, once, and checks that it names the log with this verifier key.
+pub fn read_certificate(chain: &Path, key: &Path, vkey: &str) -> Result<Certificate, ReloadError> {
+    let (chain_pem, key_pem) = (read_bounded(chain, MAX_PEM_BYTES)?, read_bounded(key, MAX_PEM_BYTES)?);
+    let wrong = |error| ReloadError::Wrong { path: chain.to_owned(), text: self::chain(&error) };
+    certified_key(&chain_pem, &key_pem, vkey).map_err(wrong)
 }
 
 impl Reloader {
@@ -187,7 +205,7 @@ impl Reloader {
 }
 
 /// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

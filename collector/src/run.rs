@@ -4,6 +4,8 @@
 //! The end is: not ready, no new connection, the log sealed behind what waits for it, its last checkpoint signed, readers
 //! given the last of it, connections closed.
 
+mod asked;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,14 +17,13 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, SOFTWARE};
 use crate::desk::Desk;
 use crate::http::{App, Drained, Gate, Server, quiet};
-use crate::ingest::NamespaceList;
-use crate::limits::{
-    LAST_WRITES, MAX_JWKS_BYTES, MAX_NAMESPACES_BYTES, MAX_PEM_BYTES, MAX_POOL_BYTES, NO_MORE_WRITES, SEAL_TIMEOUT,
-};
+use crate::kube::NoCluster;
+use crate::limits::{AWAIT_TICK, AWAIT_TIMEOUT, LAST_WRITES, MAX_PEM_BYTES, NO_MORE_WRITES, SEAL_TIMEOUT};
 use crate::metrics::{self, Health, Metrics};
-use crate::reload::{self, Certificate, Pool, ReloadError, Reloader};
+use crate::reload::{self, Certificate, ReloadError, Reloader};
 use crate::store::{OnSync, OpenError, Options, SealReason, Store};
-use crate::token::{Issuer, KeySet, Tokens};
+use crate::token::Tokens;
+use asked::Asked;
 
 /// Why a collector did not start. The text names the flag and says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -32,17 +33,44 @@ pub enum StartError {
     File { flag: &'static str, source: ReloadError },
     #[error("--{flag} {address}: {source}; use another address, or port 0 for any that is free")]
     Bind { flag: &'static str, address: std::net::SocketAddr, source: std::io::Error },
+    #[error("--{flag}: {source}")]
+    Cluster { flag: &'static str, source: NoCluster },
+    #[error("--termination-message {}: {source}", path.display())]
+    Message { path: PathBuf, source: std::io::Error },
     #[error("--data {}: {source}", path.display())]
     Open { path: PathBuf, source: OpenError },
     #[error("cannot start the threads that serve: {0}")]
     Runtime(#[source] std::io::Error),
 }
 
-/// Makes the log's key if it has none. Gives the verifier key and the URI that the TLS certificate must carry.
-pub fn init(data: &Path, origin: String) -> Result<(String, String), StartError> {
+/// Makes the log's key if it has none. Gives the verifier key and the URI that the TLS certificate must carry; the verifier
+/// key is also left where the kubelet takes a container's last words from.
+pub fn init(data: &Path, origin: String, message: Option<&Path>) -> Result<(String, String), StartError> {
     let options = Options { origin: Some(origin), ..Options::new(SOFTWARE) };
     let identity = Store::init(data, &options).map_err(|source| StartError::Open { path: data.to_owned(), source })?;
+    if let Some(path) = message {
+        std::fs::write(path, identity.vkey())
+            .map_err(|source| StartError::Message { path: path.to_owned(), source })?;
+    }
     Ok((identity.vkey().to_owned(), reload::vkey_uri(identity.vkey())))
+}
+
+/// Waits for a certificate that names this log, for a few seconds; the error says why there is none.
+///
+/// Not longer: the kubelet looks at a mounted Secret when a container has ended, not while one waits.
+pub fn await_certificate(data: &Path, chain: &Path, key: &Path) -> Result<(), StartError> {
+    let identity = Store::init(data, &Options::new(SOFTWARE));
+    let identity = identity.map_err(|source| StartError::Open { path: data.to_owned(), source })?;
+    let until = std::time::Instant::now() + AWAIT_TIMEOUT;
+    loop {
+        match reload::read_certificate(chain, key, identity.vkey()) {
+            Ok(_) => return Ok(()),
+            Err(source) if std::time::Instant::now() >= until => {
+                return Err(StartError::File { flag: "tls-cert", source });
+            }
+            Err(_) => std::thread::sleep(AWAIT_TICK),
+        }
+    }
 }
 
 /// Serves until it is told to end, and ends in order; where it cannot, it exits with 1.
@@ -68,10 +96,14 @@ async fn live(config: Config) -> Result<(), StartError> {
     tokio::spawn(metrics::serve(page.into_listener(), health.clone()));
 
     let mut reloader = Reloader::default();
-    let files = Files::follow(&mut reloader, &config)?;
+    let asked = Asked::new(&config, &metrics)?;
+    let issuers = asked.issuers(&mut reloader, &config)?;
+    let (view, watcher) = asked.settings(&mut reloader, &config)?;
+    let readers = asked.readers(&config);
     let (store, certificate) = open(&mut reloader, &config, &metrics)?;
     health.opened(&store);
     tokio::spawn(reloader.run(Arc::clone(&metrics)));
+    watcher.map(|watcher| tokio::spawn(watcher.run()));
 
     let address = server.address();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -79,11 +111,11 @@ async fn live(config: Config) -> Result<(), StartError> {
     let app = Arc::new(App {
         desk: desk.clone(),
         gate: Gate::new(Arc::clone(&metrics)),
-        tokens: Tokens::new(files.issuers, config.audience, config.reader_audience),
-        readers: config.readers,
+        tokens: Tokens::new(issuers, config.audience, config.reader_audience),
+        readers,
         cluster_uid: config.cluster_uid,
-        namespaces: files.namespaces,
-        pool: files.pool,
+        namespaces: view.namespaces,
+        pool: view.pool,
         store: Arc::clone(&store),
         clock,
         draining,
@@ -172,36 +204,6 @@ async fn stopped(failed: &crate::store::Fatal) -> ! {
 
 async fn bind(flag: &'static str, address: std::net::SocketAddr) -> Result<Server, StartError> {
     Server::bind(address).await.map_err(|source| StartError::Bind { flag, address, source })
-}
-
-/// The files that requests need.
-struct Files {
-    issuers: Vec<Issuer>,
-    namespaces: Option<watch::Receiver<Arc<NamespaceList>>>,
-    pool: Option<watch::Receiver<Arc<Pool>>>,
-}
-
-impl Files {
-    fn follow(reloader: &mut Reloader, config: &Config) -> Result<Self, StartError> {
-        let mut issuers = Vec::with_capacity(config.issuers.len());
-        for issuer in &config.issuers {
-            let keys = reloader
-                .follow([issuer.jwks.clone()], MAX_JWKS_BYTES, |[bytes]| KeySet::parse(&bytes))
-                .map_err(|source| StartError::File { flag: "jwks", source })?;
-            issuers.push(Issuer { url: issuer.url.clone(), keys });
-        }
-        let namespaces = config.namespaces.clone().map(|path| {
-            reloader
-                .follow([path], MAX_NAMESPACES_BYTES, |[bytes]| NamespaceList::parse(&bytes))
-                .map_err(|source| StartError::File { flag: "namespaces", source })
-        });
-        let pool = config.pool.clone().map(|path| {
-            reloader
-                .follow([path], MAX_POOL_BYTES, |[bytes]| Pool::parse(bytes))
-                .map_err(|source| StartError::File { flag: "pool", source })
-        });
-        Ok(Self { issuers, namespaces: namespaces.transpose()?, pool: pool.transpose()? })
-    }
 }
 
 /// Opens the log. Its key comes first, since the certificate must name it: a crash, or a certificate that does not,

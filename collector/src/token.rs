@@ -17,7 +17,7 @@ use indelible_chain::digest::Digest;
 use indelible_chain::id::Time;
 use jsonwebtoken::Validation;
 use serde::Deserialize;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::limits::{LATE_BATCH_SECONDS, MAX_CLAIM_BYTES, MAX_TOKEN_BYTES, TOKEN_LEEWAY_SECONDS, TOKEN_MARGIN_SECONDS};
 use cache::Cache;
@@ -79,6 +79,8 @@ pub enum TokenError {
     TooLarge { found: usize },
     #[error("the token is no JSON Web Token of a service account")]
     Form,
+    #[error("the keys of issuer {0:?} are not known yet; try again")]
+    Unheard(String),
     #[error("the token's issuer {0:?} is not served here; --issuer names those that are")]
     Issuer(String),
     #[error("the token's key or algorithm is none of its issuer's key set (RS256, ES256, ES384 or EdDSA)")]
@@ -95,17 +97,36 @@ pub enum TokenError {
     NotOfPod,
     #[error("the token's subject is not its service account")]
     Subject,
-    #[error("a token for the API server itself is not taken: ask for one with the reader audience only")]
+    #[error(
+        "a token for others too, as the API server itself, is not taken: ask for one with the reader audience only"
+    )]
     ClusterCredential,
 }
 
-/// An issuer and its keys, which change when the file does.
+/// An issuer and its keys, which change as they are read or fetched again.
 #[derive(Debug, Clone)]
 pub struct Issuer {
     /// As `iss` has it.
     pub url: String,
     /// The newest good key set.
     pub keys: watch::Receiver<Arc<KeySet>>,
+    /// Told when a token names a key that is not among them; `None` where nobody fetches.
+    pub wanted: Option<Arc<Notify>>,
+}
+
+impl Issuer {
+    /// The key that a token names.
+    fn key<'k>(&self, keys: &'k KeySet, id: Option<&str>) -> Result<&'k keys::Key, TokenError> {
+        if keys.is_unheard() {
+            return Err(TokenError::Unheard(self.url.clone()));
+        }
+        keys.find(id).ok_or_else(|| {
+            if let Some(wanted) = &self.wanted {
+                wanted.notify_one();
+            }
+            TokenError::Key
+        })
+    }
 }
 
 /// Checks tokens.
@@ -155,6 +176,13 @@ enum OneOrMany {
 }
 
 impl OneOrMany {
+    fn is_one(&self) -> bool {
+        match self {
+            Self::One(_) => true,
+            Self::Many(many) => many.len() == 1,
+        }
+    }
+
     fn contains(&self, audience: &str) -> bool {
         match self {
             Self::One(one) => one == audience,
@@ -278,7 +306,10 @@ impl Tokens {
             return Err(TokenError::Issuer(iss.chars().take(MAX_CLAIM_BYTES).collect()));
         };
         let keys = Arc::clone(&issuer.keys.borrow());
-        let key = keys.find(header.kid.as_deref()).filter(|key| key.algorithm == header.alg).ok_or(TokenError::Key)?;
+        let key = issuer.key(&keys, header.kid.as_deref())?;
+        if key.algorithm != header.alg {
+            return Err(TokenError::Key);
+        }
         let mut validation = Validation::new(key.algorithm);
         validation.set_audience(&[audience]);
         validation.set_issuer(&[&issuer.url]);
@@ -343,8 +374,8 @@ fn pod(issuer: &Issuer, claims: Claims, digest: Digest) -> Result<Good, TokenErr
 }
 
 fn reader(claims: &Claims) -> Result<Good, TokenError> {
-    // The API server's own audience is by default its issuer's URL.
-    if claims.aud.contains(&claims.iss) {
+    // Whatever the API server calls its own audience, a token that has one audience, and that is ours, is not for it.
+    if !claims.aud.is_one() {
         return Err(TokenError::ClusterCredential);
     }
     Ok(Good::Reader(window(claims)))

@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+#[path = "support/api.rs"]
+mod api;
 #[path = "support/client.rs"]
 mod client;
 #[path = "support/collector.rs"]
@@ -15,6 +17,7 @@ mod sidecar;
 
 mod server {
     mod bounds;
+    mod cluster;
     mod end;
     mod read;
     mod start;

@@ -3,6 +3,8 @@
 //! Owns the syntax only; what a value may be used for is [`super`]'s business. A text that is refused is refused
 //! with the forms that are accepted.
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -39,6 +41,43 @@ pub fn origin(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// Namespace and name of an object of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectName {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl FromStr for ObjectName {
+    type Err = String;
+
+    /// Reads `<namespace>/<name>`: what Kubernetes takes as names, so that they stand in a path as they are.
+    fn from_str(text: &str) -> Result<Self, String> {
+        const LONGEST: usize = 253;
+        let is_name = |name: &str| {
+            (1..=LONGEST).contains(&name.len())
+                && name.split('.').all(|label| {
+                    let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+                    !label.is_empty() && label.bytes().all(inside) && !label.starts_with('-') && !label.ends_with('-')
+                })
+        };
+        match text.split_once('/') {
+            Some((namespace, name)) if is_name(namespace) && is_name(name) => {
+                Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() })
+            }
+            _ => Err("write <namespace>/<name>, as audit/payments".into()),
+        }
+    }
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +109,16 @@ mod tests {
         assert_eq!(origin("demo/c0"), Ok("demo/c0".to_owned()));
         for text in ["", "a b", "a+b", "a\nb"] {
             assert!(origin(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn objects_have_a_namespace_and_a_name_as_kubernetes_takes_them() {
+        let name = ObjectName { namespace: "audit".into(), name: "payments-pool".into() };
+        assert_eq!("audit/payments-pool".parse(), Ok(name.clone()));
+        assert_eq!(name.to_string(), "audit/payments-pool");
+        for text in ["", "audit", "/x", "audit/", "a/b/c", "Audit/x", "a/x?y", "a/..", "a/-x", "a/x%2f"] {
+            assert!(text.parse::<ObjectName>().is_err(), "{text}");
         }
     }
 }

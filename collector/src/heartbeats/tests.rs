@@ -84,7 +84,7 @@ fn a_session_that_has_fallen_silent_is_not_logged_again() {
 fn an_older_heartbeat_changes_nothing_unless_the_newer_one_is_from_the_future() {
     let mut heartbeats = Heartbeats::default();
     let one = sidecar(1);
-    let spoke = |heartbeats: &Heartbeats| heartbeats.coverage(at(-1000), None, 10)[0].last_heartbeat;
+    let spoke = |heartbeats: &Heartbeats| heartbeats.coverage(at(-1000), None, 10, |_| true)[0].last_heartbeat;
     heartbeats.note(spoken(&one, at(10), vec![]), at(10)).unwrap();
     heartbeats.note(spoken(&one, at(5), vec![]), at(11)).unwrap();
     assert_eq!(spoke(&heartbeats), at(10));
@@ -120,13 +120,14 @@ fn coverage_shows_who_spoke_by_session_id_and_page_by_page() {
         let time = at(i64::from(seed));
         heartbeats.note(spoken(&sidecar(seed), time, vec![(chain.id(), chain.head())]), time).unwrap();
     }
-    let all = heartbeats.coverage(at(1), None, 10);
+    assert!(heartbeats.coverage(at(1), None, 10, |_| false).is_empty(), "a reader who sees none");
+    let all = heartbeats.coverage(at(1), None, 10, |_| true);
     assert_eq!(all.len(), 4, "the first spoke before");
     let shown = CoveredChain { chain: chain.id(), container: Some("app".into()), next_seq: Seq::ZERO };
     assert_eq!(all[0].chains, [shown]);
     let id = |covered: &Covered| covered.session.session.id().unwrap();
     let mut paged = Vec::new();
-    while let Some(covered) = heartbeats.coverage(at(1), paged.last().copied(), 1).pop() {
+    while let Some(covered) = heartbeats.coverage(at(1), paged.last().copied(), 1, |_| true).pop() {
         paged.push(id(&covered));
     }
     assert_eq!(paged, all.iter().map(id).collect::<Vec<_>>());

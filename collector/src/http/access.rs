@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, Request, header};
 use super::gate::PodPlace;
 use super::peer::Peer;
 use super::{App, Problem};
-use crate::config::Readers;
+use crate::readers::{Readers, Rights};
 use crate::token::{PodToken, Use};
 
 /// Where a reader's token stands: a proxy of the API server removes `Authorization`.
@@ -35,38 +35,68 @@ pub(super) async fn writer<B>(app: &App, request: &Request<B>, how: Use) -> Resu
         Peer::of(request).admit_pod(&app.gate, &counts_as)?;
         app.gate.pod(&counts_as)?
     };
-    if let Some(list) = &app.namespaces {
-        let list = Arc::clone(&list.borrow());
-        if !list.contains(&pod.namespace) {
-            app.desk.may_write(list, pod.namespace.clone()).await??;
-        }
+    let namespaces = Arc::clone(&app.namespaces.borrow());
+    if !namespaces.contains(&pod.namespace) {
+        app.desk.may_write(namespaces, pod.namespace.clone()).await??;
     }
     Ok(Writer { pod, place })
 }
 
-/// Whether the caller may read records, and what names pods and nodes.
-pub(super) fn reader<B>(app: &App, request: &Request<B>) -> Result<(), Problem> {
-    if app.readers == Readers::None {
-        Peer::of(request).admit();
-        return Ok(());
+/// What the caller may read of records, and of what names pods and nodes.
+pub(super) async fn reader<B>(app: &App, request: &Request<B>) -> Result<Arc<Rights>, Problem> {
+    let token = match app.readers {
+        Readers::None => None,
+        Readers::Jwks | Readers::Reviewed(_) => Some(reader_token(app, request)?),
+    };
+    let rights = match (&app.readers, token) {
+        (Readers::Reviewed(reviews), Some(token)) => {
+            let namespaces = Arc::clone(&app.namespaces.borrow());
+            reviews.rights(token, &namespaces).await??
+        }
+        _ => Arc::new(Rights::Everything),
+    };
+    Peer::of(request).admit();
+    Ok(rights)
+}
+
+/// The same, for what cannot be shown in part.
+pub(super) async fn reader_of_everything<B>(app: &App, request: &Request<B>) -> Result<(), Problem> {
+    match *reader(app, request).await? {
+        Rights::Everything => Ok(()),
+        Rights::Namespaces(_) => {
+            let detail = "bundles of leaves name the pods of all namespaces: they need the right to read all records, \
+                          `get auditlogs/records`";
+            Err(Problem::forbidden("not-everything", detail))
+        }
     }
+}
+
+/// A reader's token that is good by its issuer's keys; whether the cluster still knows it is not asked.
+fn reader_token<'r, B>(app: &App, request: &'r Request<B>) -> Result<&'r str, Problem> {
     let Some(token) = request.headers().get(READER_TOKEN) else {
         let detail = "a reader's token is needed in the header Indelible-Token, with the reader audience";
         return Err(Problem::unauthorized("no-token", detail));
     };
-    app.tokens.reader(text(token)?, app.clock.now())?;
-    Peer::of(request).admit();
-    Ok(())
+    let token = text(token)?;
+    app.tokens.reader(token, app.clock.now())?;
+    Ok(token)
 }
 
-/// Whether the caller may see what names nobody: any valid token of either kind will do.
+/// Whether the caller may see what names nobody: any valid token of either kind will do, also while the cluster is away.
 pub(super) fn anyone<B>(app: &App, request: &Request<B>) -> Result<(), Problem> {
-    if app.readers == Readers::None || request.headers().contains_key(READER_TOKEN) {
-        return reader(app, request);
+    let peer = Peer::of(request);
+    if matches!(app.readers, Readers::None) {
+        peer.admit();
+        return Ok(());
+    }
+    if request.headers().contains_key(READER_TOKEN) {
+        reader_token(app, request)?;
+        peer.admit();
+        return Ok(());
     }
     let now = app.clock.now();
     let pod = app.tokens.pod(bearer(request.headers())?, Use::Other, now)?;
-    Peer::of(request).admit_pod(&app.gate, &pod.counts_as(now))
+    peer.admit_pod(&app.gate, &pod.counts_as(now))
 }
 
 /// The compact JWT of a pod.

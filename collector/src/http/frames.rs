@@ -3,6 +3,7 @@
 //! An answer of frames ends after a bounded number of bytes, at the end of what is durable, or at `to`, which is
 //! excluded; a client goes on from the index after the last one it got. Memory is bounded whatever the client does: a
 //! piece is read when the one before it was taken.
+//! A body is given out to who may read what its session sent; to others its codec says that it is not (254).
 //! The JWT of a session is given out once it is good for nothing here but late batches, which rest on the session's
 //! signature and take no place of the pod's: until then its codec says so.
 
@@ -20,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use super::body::{AnswerBody, StreamError};
 use super::peer::Peer;
 use super::read::{Query, blocking};
+use super::seen::Seen;
 use super::{Answer, App, INDELIBLE, Problem, access, held, ok};
 use crate::clock::Clock;
 use crate::limits::{MAX_STREAM_BYTES, MAX_WAIT, STREAM_PIECE_BYTES, STREAM_TIMEOUT};
@@ -28,7 +30,7 @@ use crate::token::is_spent;
 
 /// `GET /v1/frames?from=<index>&to=<index>&wait=30s`.
 pub(super) async fn frames<B>(app: &Arc<App>, request: &Request<B>) -> Answer {
-    access::reader(app, request)?;
+    let rights = access::reader(app, request).await?;
     let query = Query::of(request, &["from", "to", "wait"])?;
     let from: u64 = query.parsed("from", "a leaf's index")?.unwrap_or(0);
     let to: u64 = query.parsed("to", "a leaf's index")?.unwrap_or(u64::MAX);
@@ -41,12 +43,13 @@ pub(super) async fn frames<B>(app: &Arc<App>, request: &Request<B>) -> Answer {
     }
     let permit = app.gate.stream()?;
     let reader = app.store.frames(LeafIndex::new(from), LeafIndex::new(to));
-    Ok(ok(INDELIBLE, stream(app, request, reader, permit, MAX_STREAM_BYTES).await?))
+    let seen = Seen::new(Arc::clone(&app.store), rights);
+    Ok(ok(INDELIBLE, stream(app, request, (reader, seen), permit, MAX_STREAM_BYTES).await?))
 }
 
 /// `GET /v1/chains/{chain_id}/batches?from=&to=`: those with a record in `[from, to)`.
 pub(super) async fn batches<B>(app: &Arc<App>, id: &str, request: &Request<B>) -> Answer {
-    access::reader(app, request)?;
+    let rights = access::reader(app, request).await?;
     let id: ChainId = id.parse().map_err(|_| Problem::malformed("a chain's id is 64 lower-case hex digits"))?;
     let query = Query::of(request, &["from", "to"])?;
     let from = Seq::new(query.parsed("from", "a position")?.unwrap_or(0));
@@ -54,12 +57,17 @@ pub(super) async fn batches<B>(app: &Arc<App>, id: &str, request: &Request<B>) -
     let permit = app.gate.stream()?;
     let store = Arc::clone(&app.store);
     let reader = blocking(move || {
-        let known = store.chain(id)?.is_some();
-        Ok::<_, ReadError>(known.then(|| store.batches(id, from, to)))
+        let mut seen = Seen::new(Arc::clone(&store), rights);
+        // A chain of others is none for who may not read it.
+        let known = match store.chain(id)? {
+            Some(chain) => seen.session(chain.session)?,
+            None => false,
+        };
+        Ok::<_, ReadError>(known.then(|| (store.batches(id, from, to), seen)))
     });
     match reader.await?? {
         // All of it: nobody could tell from which position to go on where a chain has holes.
-        Some(reader) => Ok(ok(INDELIBLE, stream(app, request, reader, permit, usize::MAX).await?)),
+        Some(reading) => Ok(ok(INDELIBLE, stream(app, request, reading, permit, usize::MAX).await?)),
         None => Err(Problem::not_found(format!("chain {id} is not in this log"))),
     }
 }
@@ -85,11 +93,11 @@ async fn wait_for_leaf(app: &App, index: u64, wait: Duration) -> Result<(), Prob
 async fn stream<B>(
     app: &App,
     request: &Request<B>,
-    reader: FrameReader,
+    (reader, seen): (FrameReader, Seen),
     permit: OwnedSemaphorePermit,
     limit: usize,
 ) -> Result<AnswerBody, Problem> {
-    let mut pieces = Pieces { reader, clock: Arc::clone(&app.clock), left: limit, ended: false };
+    let mut pieces = Pieces { reader, seen, clock: Arc::clone(&app.clock), left: limit, ended: false };
     let first;
     (pieces, first) = next_piece(pieces).await?;
     let first = first?;
@@ -143,6 +151,7 @@ async fn hand_over(to: &mpsc::Sender<Result<Bytes, StreamError>>, piece: Result<
 
 struct Pieces {
     reader: FrameReader,
+    seen: Seen,
     clock: Arc<dyn Clock>,
     left: usize,
     ended: bool,
@@ -165,7 +174,7 @@ impl Pieces {
                 self.ended = true;
                 return Ok(piece.into());
             };
-            given_out(frame, now).encode_into(&mut piece);
+            given_out(frame, now, &mut self.seen)?.encode_into(&mut piece);
         }
         self.left = self.left.saturating_sub(piece.len());
         self.ended = self.left == 0;
@@ -173,16 +182,28 @@ impl Pieces {
     }
 }
 
-/// The frame as a reader gets it: without a JWT that is still good for something.
-fn given_out(frame: WireFrame<'_>, now: Time) -> WireFrame<'_> {
+/// The frame as a reader gets it: without a JWT that is still good for something, and without a body that is not its own.
+fn given_out<'f>(frame: WireFrame<'f>, now: Time, seen: &mut Seen) -> Result<WireFrame<'f>, ReadError> {
     const SESSION: u8 = 1;
-    if frame.leaf.get(1) != Some(&SESSION) {
-        return frame;
+    // Of who sees everything only JWTs are withheld, so only their leaves are decoded.
+    if seen.is_everything() && frame.leaf.get(1) != Some(&SESSION) {
+        return Ok(frame);
     }
-    match Leaf::decode(frame.leaf) {
-        Ok(Leaf::Session { attested, .. }) if is_spent(attested.token_expires, now) => frame,
-        _ => WireFrame { body: Stored { codec: Codec::Withheld, bytes: &[] }, ..frame },
+    let given = match Leaf::decode(frame.leaf) {
+        Ok(Leaf::Session { session, attested, .. }) if is_spent(attested.token_expires, now) => match session.id() {
+            Ok(id) => seen.session(id)?,
+            Err(_) => seen.is_everything(),
+        },
+        Ok(Leaf::Batch { commitment, .. }) => seen.session(commitment.session)?,
+        // They have no body.
+        Ok(Leaf::Genesis { .. } | Leaf::Statement { .. } | Leaf::Authority { .. }) => true,
+        // Heartbeats of all pods are in one body.
+        Ok(Leaf::Session { .. } | Leaf::Liveness { .. } | Leaf::Unknown { .. }) | Err(_) => seen.is_everything(),
+    };
+    if given {
+        return Ok(frame);
     }
+    Ok(WireFrame { body: Stored { codec: Codec::Withheld, bytes: &[] }, ..frame })
 }
 
 #[cfg(test)]

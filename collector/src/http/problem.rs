@@ -9,6 +9,8 @@ use super::body::AnswerBody;
 use crate::desk::Unanswered;
 use crate::heartbeats::NoteError;
 use crate::ingest::Refusal;
+use crate::kube::ApiError;
+use crate::readers::Refused;
 use crate::store::{AppendError, ReadError};
 use crate::token::TokenError;
 
@@ -51,8 +53,18 @@ impl Problem {
         Self { retry_after: Some(Duration::from_secs(1)), ..Self::new(status, "overloaded", detail) }
     }
 
+    /// What will pass without the caller's doing.
+    pub(super) fn later(slug: &'static str, detail: impl Into<String>) -> Self {
+        Self { retry_after: Some(Duration::from_secs(5)), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, slug, detail) }
+    }
+
     pub(super) fn unauthorized(slug: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, slug, detail)
+    }
+
+    /// Something that the caller may not do.
+    pub(super) fn forbidden(slug: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, slug, detail)
     }
 
     pub(super) fn status(&self) -> u16 {
@@ -96,7 +108,32 @@ impl From<Refusal> for Problem {
 
 impl From<TokenError> for Problem {
     fn from(error: TokenError) -> Self {
+        if let TokenError::Unheard(_) = error {
+            return Self::later("keys-not-known", error.to_string());
+        }
         Self::unauthorized("token", error.to_string())
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Unknown => Self::unauthorized("token", refused.to_string()),
+            Refused::Nothing { .. } | Refused::TooMany { .. } => Self::forbidden("not-a-reader", refused.to_string()),
+        }
+    }
+}
+
+impl From<ApiError> for Problem {
+    fn from(error: ApiError) -> Self {
+        tracing::debug!(%error, "a reader cannot be asked for");
+        // What the API server says of the collector's own rights is for its operators: in the log, not in the answer.
+        let detail = if error.is_away() {
+            "who may read is asked of the API server, which does not answer; try again"
+        } else {
+            "who may read is asked of the API server, which refuses to say; the collector's log says why"
+        };
+        Self::later("readers-not-known", detail)
     }
 }
 

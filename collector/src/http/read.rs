@@ -8,9 +8,11 @@ use http::Request;
 use indelible_chain::id::{ChainId, SessionId, Time};
 use serde::Serialize;
 
+use super::seen::Seen;
 use super::{Answer, App, JSON, Problem, TEXT, access, held, json, ok};
 use crate::config::SOFTWARE;
 use crate::limits::{MAX_LISTED, MAX_QUERY_BYTES};
+use crate::reload::Pool;
 use crate::store::KnownChain;
 
 /// The parameters of a query: each known, each once.
@@ -72,9 +74,12 @@ impl<'a> Query<'a> {
 /// `GET /v1/pool`: the list of collectors, as it was given.
 pub(super) fn pool<B>(app: &App, request: &Request<B>) -> Answer {
     access::anyone(app, request)?;
-    match &app.pool {
-        Some(pool) => Ok(ok(JSON, pool.borrow().json())),
-        None => Err(Problem::not_found("this collector was given no --pool; keep the list that you have")),
+    let json = app.pool.borrow().as_ref().as_ref().map(Pool::json);
+    match json {
+        Some(json) => Ok(ok(JSON, json)),
+        None => {
+            Err(Problem::not_found("this collector knows no pool (--pool, --configmap); keep the list that you have"))
+        }
     }
 }
 
@@ -152,7 +157,7 @@ impl Chain {
 ///
 /// A chain without records here has no times: it is listed unless times are asked for.
 pub(super) async fn chains<B>(app: &Arc<App>, request: &Request<B>) -> Answer {
-    access::reader(app, request)?;
+    let rights = access::reader(app, request).await?;
     let query = Query::of(request, &["namespace", "pod", "container", "since", "until", "limit", "after"])?;
     let own = |name| query.text(name).map(|text| text.map(str::to_owned));
     let (namespace, pod, container) = (own("namespace")?, own("pod")?, own("container")?);
@@ -170,14 +175,20 @@ pub(super) async fn chains<B>(app: &Arc<App>, request: &Request<B>) -> Answer {
     let _stream = app.gate.stream()?;
     let store = Arc::clone(&app.store);
     let list = blocking(move || {
-        let mut list = Vec::new();
-        let visited = store.chains(after, &mut |known| {
+        let mut seen = Seen::new(Arc::clone(&store), rights);
+        let mut list = Ok(Vec::new());
+        store.chains(after, &mut |known| {
             if wanted(&known) {
-                list.extend(Chain::of(&known));
+                match (&mut list, seen.session(known.session)) {
+                    (Ok(list), Ok(true)) => list.extend(Chain::of(&known)),
+                    (_, Ok(_)) => {}
+                    (list, Err(error)) => *list = Err(error),
+                }
             }
-            if list.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        });
-        visited.map(|()| list)
+            let more = list.as_ref().is_ok_and(|list| list.len() < limit);
+            if more { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        list
     });
     Ok(ok(JSON, held(app, request, json(&list.await??))?))
 }
@@ -205,13 +216,13 @@ struct CoveredChain {
 ///
 /// The container of a chain that was not introduced here is empty.
 pub(super) async fn coverage<B>(app: &Arc<App>, request: &Request<B>) -> Answer {
-    access::reader(app, request)?;
+    let rights = access::reader(app, request).await?;
     let query = Query::of(request, &["since", "limit", "after"])?;
     let since = query.time("since")?.unwrap_or(Time::from_nanos(i64::MIN));
     let after: Option<SessionId> = query.parsed("after", "a session's id")?;
     let limit = query.limit()?;
     let _stream = app.gate.stream()?;
-    let covered = app.desk.coverage(since, after, limit).await?;
+    let covered = app.desk.coverage(since, after, limit, rights).await?;
     Ok(ok(JSON, held(app, request, json(&list_covered(covered)))?))
 }
 

@@ -5,6 +5,7 @@ use http::header::AUTHORIZATION;
 use super::*;
 use crate::clock::ManualClock;
 use crate::limits::{MAX_ANSWER_BYTES_IN_FLIGHT, MAX_POD_ANSWER_BYTES, MAX_POD_CONNECTIONS, MAX_POD_REQUESTS};
+use crate::settings::fixed;
 use crate::store::Options;
 use crate::testing::issuer::{AUDIENCE, Issuer as Minter, Pod, READER_AUDIENCE};
 use crate::token::{Issuer, KeySet, Use};
@@ -27,7 +28,7 @@ impl Inside {
         let metrics = Arc::new(Metrics::new());
         let minter = Minter::new("https://cluster.example");
         let keys = watch::channel(Arc::new(KeySet::parse(minter.jwks().as_bytes()).unwrap())).1;
-        let issuer = Issuer { url: minter.url.clone(), keys };
+        let issuer = Issuer { url: minter.url.clone(), keys, wanted: None };
         let ending = watch::channel(false).1;
         let app = App {
             desk: Desk::start(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&metrics)),
@@ -37,8 +38,8 @@ impl Inside {
             tokens: Tokens::new(vec![issuer], AUDIENCE.into(), READER_AUDIENCE.into()),
             readers: Readers::Jwks,
             cluster_uid: String::new(),
-            namespaces: None,
-            pool: None,
+            namespaces: fixed(Namespaces::Any),
+            pool: fixed(None),
             draining: ending.clone(),
             closing: ending,
             metrics,

@@ -34,7 +34,7 @@ pub(super) async fn tile<B>(app: &Arc<App>, log: &str, request: &Request<B>) -> 
 
 /// `GET …/tile/entries/<N>[.p/<W>]`: names pods and nodes.
 pub(super) async fn entries<B>(app: &Arc<App>, log: &str, request: &Request<B>) -> Answer {
-    access::reader(app, request)?;
+    access::reader_of_everything(app, request).await?;
     own_log(app, log)?;
     let id = BundleId::parse_path(under_log(request)).map_err(|error| Problem::not_found(error.to_string()))?;
     let _stream = app.gate.stream()?;

@@ -58,6 +58,16 @@ struct RawSet {
 }
 
 impl KeySet {
+    /// That of an issuer of whom nothing was heard yet: no token is good or bad by it.
+    pub const fn unheard() -> Self {
+        Self { keys: Vec::new() }
+    }
+
+    /// Whether nothing was heard of the issuer yet: a set that was read has a key.
+    pub const fn is_unheard(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     /// Reads a JWKS.
     pub fn parse(bytes: &[u8]) -> Result<Self, KeySetError> {
         if bytes.len() > MAX_JWKS_BYTES {

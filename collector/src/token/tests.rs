@@ -15,7 +15,7 @@ fn at(seconds: i64) -> Time {
 
 fn tokens_of(jwks: &str) -> (Tokens, watch::Sender<Arc<KeySet>>) {
     let (sender, keys) = watch::channel(Arc::new(KeySet::parse(jwks.as_bytes()).unwrap()));
-    let issuer = Issuer { url: URL.into(), keys };
+    let issuer = Issuer { url: URL.into(), keys, wanted: None };
     (Tokens::new(vec![issuer], AUDIENCE.into(), READER_AUDIENCE.into()), sender)
 }
 
@@ -136,10 +136,11 @@ fn a_token_for_another_audience_neither_writes_nor_reads() {
 #[test]
 fn a_readers_token_that_is_also_good_for_the_api_server_is_refused() {
     let (minter, tokens) = setup();
-    let token = minter.sign(&json!({
-        "iss": URL, "sub": "s", "aud": [READER_AUDIENCE, URL], "exp": NOW + 60,
-    }));
-    assert_eq!(tokens.reader(&token, at(NOW)), Err(TokenError::ClusterCredential));
+    // What the API server takes as its own audience, only its flags say.
+    for other in [URL, "api", "https://kubernetes.default.svc"] {
+        let token = minter.sign(&json!({ "iss": URL, "sub": "s", "aud": [READER_AUDIENCE, other], "exp": NOW + 60 }));
+        assert_eq!(tokens.reader(&token, at(NOW)), Err(TokenError::ClusterCredential), "{other}");
+    }
 }
 
 #[test]
@@ -259,4 +260,31 @@ fn tokens_are_remembered_in_bounded_memory() {
         assert!(cache.get(&digest, AUDIENCE).is_some());
         assert!(cache.len() <= crate::limits::MAX_CACHED_TOKENS);
     }
+}
+
+#[test]
+fn before_an_issuers_keys_are_known_its_tokens_are_neither_good_nor_bad() {
+    let minter = Minter::new(URL);
+    let (sender, keys) = watch::channel(Arc::new(KeySet::unheard()));
+    let tokens =
+        Tokens::new(vec![Issuer { url: URL.into(), keys, wanted: None }], AUDIENCE.into(), READER_AUDIENCE.into());
+    let token = minter.token(&Pod::named("a"), NOW);
+    assert_eq!(tokens.pod(&token, Use::Other, at(NOW)), Err(TokenError::Unheard(URL.into())));
+    sender.send_replace(Arc::new(KeySet::parse(minter.jwks().as_bytes()).unwrap()));
+    assert!(tokens.pod(&token, Use::Other, at(NOW)).is_ok());
+}
+
+#[tokio::test]
+async fn a_token_of_an_unknown_key_asks_for_the_issuers_newest() {
+    let minter = Minter::new(URL);
+    let keys = watch::channel(Arc::new(KeySet::parse(minter.jwks().as_bytes()).unwrap())).1;
+    let wanted = Arc::new(Notify::new());
+    let issuer = Issuer { url: URL.into(), keys, wanted: Some(Arc::clone(&wanted)) };
+    let tokens = Tokens::new(vec![issuer], AUDIENCE.into(), READER_AUDIENCE.into());
+    let is_wanted = async || tokio::time::timeout(std::time::Duration::ZERO, wanted.notified()).await.is_ok();
+    assert!(tokens.pod(&minter.token(&Pod::named("a"), NOW), Use::Other, at(NOW)).is_ok());
+    assert!(!is_wanted().await);
+    let other = Minter::with(URL, Algorithm::ES256, "k2").token(&Pod::named("a"), NOW);
+    assert_eq!(tokens.pod(&other, Use::Other, at(NOW)), Err(TokenError::Key));
+    assert!(is_wanted().await);
 }

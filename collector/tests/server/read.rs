@@ -20,7 +20,7 @@ use super::write::{Writer, receipt};
 use crate::client::{Client, until};
 use crate::collector::{Collector, now_seconds};
 
-fn log_path(collector: &Collector) -> String {
+pub fn log_path(collector: &Collector) -> String {
     let log = LogId::new(Digest::sha256(collector.site.vkey.name().as_str().as_bytes()));
     format!("/logs/{log}")
 }

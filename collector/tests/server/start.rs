@@ -53,6 +53,55 @@ fn init_prints_the_key_and_the_uri_and_prints_them_again() {
 }
 
 #[test]
+fn init_leaves_the_key_where_the_kubelet_takes_a_containers_last_words_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, message) = (dir.path().join("data"), dir.path().join("message"));
+    // As the kubelet makes it, with what a container before may have left.
+    std::fs::write(&message, "x".repeat(4096)).unwrap();
+    let args = ["init", "--data", data.to_str().unwrap(), "--origin", "demo/c0", "--termination-message"];
+    for _ in 0..2 {
+        let (code, told, error) = run(&[&args[..], &[message.to_str().unwrap()]].concat());
+        assert_eq!(code, 0, "{error}");
+        assert_eq!(told.lines().next(), Some(&*std::fs::read_to_string(&message).unwrap()));
+    }
+    let (code, _, error) = run(&[&args[..], &["/nowhere/at/all"]].concat());
+    assert_eq!(code, 2);
+    assert!(error.contains("--termination-message /nowhere/at/all"), "{error}");
+}
+
+#[test]
+fn a_certificate_is_awaited_and_that_there_is_none_is_no_wrong_flag() {
+    let site = Site::new(&[]);
+    let path = |name: &str| site.path(name).to_str().unwrap().to_owned();
+    let await_one =
+        |data: &str, cert: &str, key: &str| run(&["await", "--data", data, "--tls-cert", cert, "--tls-key", key]);
+    let (data, cert, key) = (path("data"), path("cert.pem"), path("key.pem"));
+    assert_eq!(await_one(&data, &cert, &key).0, 0, "it is there");
+    let (chain, chain_key) = (std::fs::read(&cert).unwrap(), std::fs::read(&key).unwrap());
+    let (other, other_key) = certificate(&["indelible:vkey:00"]);
+    std::fs::write(&cert, other).unwrap();
+    std::fs::write(&key, other_key).unwrap();
+    let (code, _, error) = await_one(&data, &cert, &key);
+    assert_eq!(code, 1, "{error}");
+    assert!(error.contains(&format!("URI:indelible:vkey:{}", site.vkey.text_digest())), "{error}");
+    // It comes while it is waited for.
+    let (late_cert, late_key) = (path("late.pem"), path("late.key"));
+    let writer = std::thread::spawn({
+        let (late_cert, late_key) = (late_cert.clone(), late_key.clone());
+        move || {
+            std::fs::write(late_key, chain_key).unwrap();
+            std::fs::write(late_cert, chain).unwrap();
+        }
+    });
+    assert_eq!(await_one(&data, &late_cert, &late_key).0, 0);
+    writer.join().unwrap();
+    let nowhere = path("no-data");
+    let (code, _, error) = await_one(&nowhere, &cert, &key);
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("--data"), "{error}");
+}
+
+#[test]
 fn files_that_are_missing_or_wrong_are_named_with_their_flag() {
     let site = Site::new(&[]);
     let wrong = site.path("wrong");

@@ -8,7 +8,9 @@ use indelible_chain::id::Time;
 use indelible_chain::leaf::Leaf;
 use indelible_chain::stored::Codec;
 use indelible_collector::clock::{Clock, ManualClock};
-use indelible_collector::config::Readers;
+use indelible_collector::ingest::Namespaces;
+use indelible_collector::readers::Readers;
+use indelible_collector::settings::fixed;
 use indelible_collector::desk::Desk;
 use indelible_collector::http::{App, Gate, Server};
 use indelible_collector::metrics::Metrics;
@@ -39,7 +41,7 @@ impl Inside {
         let clock = Arc::new(ManualClock::new(seconds(now_seconds())));
         let metrics = Arc::new(Metrics::new());
         let keys = watch::channel(Arc::new(KeySet::parse(&read("jwks.json")).unwrap())).1;
-        let issuer = Issuer { url: site.issuer.url.clone(), keys };
+        let issuer = Issuer { url: site.issuer.url.clone(), keys, wanted: None };
         let (drain, draining) = watch::channel(false);
         let desk = Desk::start(Arc::clone(&store), Arc::clone(&clock) as Arc<dyn Clock>, Arc::clone(&metrics));
         let app = App {
@@ -48,8 +50,8 @@ impl Inside {
             tokens: Tokens::new(vec![issuer], AUDIENCE.into(), READER_AUDIENCE.into()),
             readers: Readers::None,
             cluster_uid: String::new(),
-            namespaces: None,
-            pool: None,
+            namespaces: fixed(Namespaces::Any),
+            pool: fixed(None),
             desk: desk.clone(),
             gate: Gate::new(Arc::clone(&metrics)),
             closing: draining.clone(),

@@ -37,13 +37,16 @@ pub async fn put_chain(client: &Client, sidecar: &Sidecar, chain: &Chain) -> Ans
 
 impl Writer {
     pub async fn new(collector: &Collector, name: &str) -> Self {
-        let pod = Pod::named(name);
-        let token = collector.site.issuer.token(&pod, now_seconds());
+        Self::of(collector, &Pod::named(name)).await
+    }
+
+    pub async fn of(collector: &Collector, pod: &Pod) -> Self {
+        let token = collector.site.issuer.token(pod, now_seconds());
         let client = collector.client().await.with_token(&token);
-        let (sidecar, chain) = (Sidecar::new(&pod, name.as_bytes()[0]), Chain::of(&pod, "app"));
+        let (sidecar, chain) = (Sidecar::new(pod, pod.name.as_bytes()[0]), Chain::of(pod, "app"));
         assert_eq!(put_session(&client, &sidecar).await.status, 201);
         assert_eq!(put_chain(&client, &sidecar, &chain).await.status, 201);
-        Self { client, sidecar, chain, pod }
+        Self { client, sidecar, chain, pod: pod.clone() }
     }
 
     pub fn next(&mut self, lines: &[&[u8]]) -> Vec<u8> {

@@ -43,6 +43,10 @@ pub struct Site {
     pub vkey: VerifierKey,
     pub ca_pem: String,
     pub flags: Vec<String>,
+    /// Where the issuer's keys are, and what it is called.
+    pub jwks: String,
+    pub issuer_url: String,
+    pub env: Vec<(String, String)>,
 }
 
 pub fn now_seconds() -> i64 {
@@ -79,7 +83,8 @@ impl Site {
         std::fs::write(dir.path().join("key.pem"), key).unwrap();
         std::fs::write(dir.path().join("jwks.json"), issuer.jwks()).unwrap();
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        Self { dir, issuer, vkey: vkey.parse().unwrap(), ca_pem, flags }
+        let (jwks, issuer_url) = (dir.path().join("jwks.json").to_str().unwrap().to_owned(), issuer.url.clone());
+        Self { dir, issuer, vkey: vkey.parse().unwrap(), ca_pem, flags, jwks, issuer_url, env: Vec::new() }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -90,9 +95,10 @@ impl Site {
         let path = |name: &str| self.path(name).to_str().unwrap().to_owned();
         let mut child = Command::new(BIN)
             .args(["--data", &path("data"), "--tls-cert", &path("cert.pem"), "--tls-key", &path("key.pem")])
-            .args(["--issuer", &self.issuer.url, "--jwks", &path("jwks.json")])
+            .args(["--issuer", &self.issuer_url, "--jwks", &self.jwks])
             .args(["--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--checkpoint-interval", "50ms"])
             .args(&self.flags)
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
