@@ -8,8 +8,8 @@ mod cluster;
 mod values;
 
 pub use cluster::Cluster;
-pub use values::ObjectName;
 pub(crate) use values::duration;
+pub use values::{ObjectName, Witness};
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -99,8 +99,8 @@ struct ServeArgs {
     #[arg(long, env = "INDELIBLE_ISSUER", value_name = "URL", value_delimiter = ',')]
     issuer: Vec<String>,
     /// The issuer's keys, a JWKS: a file, read again when it changes, or an https URL, fetched again at least hourly
-    /// [required]; one for each --issuer, in the same order. Of https://kubernetes.default.svc/openid/v1/jwks the API server
-    /// is asked, with the pod's own token
+    /// [required]; one for each --issuer, in the same order. The API server is asked with the pod's
+    /// own token, at `https://kubernetes.default.svc/openid/v1/jwks`
     #[arg(long, env = "INDELIBLE_JWKS", value_name = "FILE|URL", value_delimiter = ',')]
     jwks: Vec<String>,
     /// Audience of the tokens that pods write with
@@ -297,7 +297,7 @@ impl ServeArgs {
         };
         let issuers = pairs(self.issuer, self.jwks)?;
         let readers = reading(readers, self.listen, self.cluster.read_resource.as_ref())?;
-        let cluster = self.cluster.validate();
+        let cluster = self.cluster.validate()?;
         if !(MIN_SEGMENT_BYTES..=MAX_SEGMENT_BYTES).contains(&self.segment_bytes) {
             return refused(format!(
                 "--segment-bytes {} is out of range: give {MIN_SEGMENT_BYTES} to {MAX_SEGMENT_BYTES}",

@@ -13,7 +13,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::clock::Clock;
 use crate::heartbeats::{Covered, Group, Heartbeats, NoteError};
-use crate::ingest::{CheckedHeartbeat, Introduced, Namespaces, OptIn, Quota, Refusal};
+use crate::ingest::{Budget, ByteLimits, CheckedHeartbeat, Introduced, Namespaces, OptIn, Quota, Refusal, Spending};
 use crate::limits::{DESK_QUEUE, LIVENESS_TICK};
 use crate::metrics::Metrics;
 use crate::readers::Rights;
@@ -21,7 +21,11 @@ use crate::store::{Append, KnownSession, Store};
 
 /// Asks the desk.
 #[derive(Debug, Clone)]
-pub struct Desk(mpsc::Sender<Question>);
+pub struct Desk {
+    questions: mpsc::Sender<Question>,
+    /// Whether bytes are counted.
+    counts_bytes: bool,
+}
 
 /// The desk does not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +48,13 @@ enum Question {
         pod_uid: String,
         what: Introduced,
     },
+    Spend {
+        what: Spending,
+        answer: oneshot::Sender<Result<(), Refusal>>,
+    },
+    Refund {
+        what: Spending,
+    },
     Note {
         heartbeat: Box<CheckedHeartbeat>,
         answer: oneshot::Sender<Result<(), NoteError>>,
@@ -63,6 +74,7 @@ enum Question {
 struct State {
     heartbeats: Heartbeats,
     quota: Quota,
+    budget: Budget,
     opt_in: OptIn,
     /// Everything that is held was written for the last time: what is noted now would be in no log.
     written: bool,
@@ -70,14 +82,26 @@ struct State {
 
 impl Desk {
     /// Starts the task; it ends when the last [`Desk`] is dropped.
-    pub fn start(store: Arc<Store>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        Self::start_with(store, clock, metrics, LIVENESS_TICK)
+    pub fn start(store: Arc<Store>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>, limits: ByteLimits) -> Self {
+        Self::start_with(store, clock, metrics, (limits, LIVENESS_TICK))
     }
 
-    fn start_with(store: Arc<Store>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>, tick: Duration) -> Self {
+    fn start_with(
+        store: Arc<Store>,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+        (limits, tick): (ByteLimits, Duration),
+    ) -> Self {
         let (sender, questions) = mpsc::channel(DESK_QUEUE);
-        tokio::spawn(serve(questions, store, clock, metrics, tick));
-        Self(sender)
+        let state = State {
+            heartbeats: Heartbeats::default(),
+            quota: Quota::default(),
+            budget: Budget::new(limits),
+            opt_in: OptIn::default(),
+            written: false,
+        };
+        tokio::spawn(serve(state, questions, store, clock, metrics, tick));
+        Self { questions: sender, counts_bytes: limits.are_set() }
     }
 
     /// Whether a namespace that is not in the list may write.
@@ -92,7 +116,22 @@ impl Desk {
 
     /// Takes back what was counted and was not stored. When too much waits the pod goes without: it is a count, no more.
     pub fn give_back(&self, pod_uid: String, what: Introduced) {
-        let _ = self.0.try_send(Question::GiveBack { pod_uid, what });
+        let _ = self.questions.try_send(Question::GiveBack { pod_uid, what });
+    }
+
+    /// Counts a batch that is to be stored, or refuses it.
+    pub async fn spend(&self, what: Spending) -> Result<Result<(), Refusal>, Unanswered> {
+        if !self.counts_bytes {
+            return Ok(Ok(()));
+        }
+        self.ask(|answer| Question::Spend { what, answer }).await
+    }
+
+    /// Takes back a batch that was not stored; likewise.
+    pub fn refund(&self, what: Spending) {
+        if self.counts_bytes {
+            let _ = self.questions.try_send(Question::Refund { what });
+        }
     }
 
     /// Takes note of a heartbeat.
@@ -116,27 +155,26 @@ impl Desk {
     pub async fn write_all(&self) {
         let (answer, answered) = oneshot::channel();
         // Not refused when much waits: it is asked once, and nothing after it.
-        if self.0.send(Question::WriteAll { answer }).await.is_ok() {
+        if self.questions.send(Question::WriteAll { answer }).await.is_ok() {
             let _ = answered.await;
         }
     }
 
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Result<T, Unanswered> {
         let (answer, answered) = oneshot::channel();
-        self.0.try_send(question(answer)).map_err(|_| Unanswered)?;
+        self.questions.try_send(question(answer)).map_err(|_| Unanswered)?;
         answered.await.map_err(|_| Unanswered)
     }
 }
 
 async fn serve(
+    mut state: State,
     mut questions: mpsc::Receiver<Question>,
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     tick: Duration,
 ) {
-    let mut state =
-        State { heartbeats: Heartbeats::default(), quota: Quota::default(), opt_in: OptIn::default(), written: false };
     let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + tick, tick);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -162,6 +200,10 @@ impl State {
                 let _ = answer.send(self.quota.take(&pod_uid, what, now));
             }
             Question::GiveBack { pod_uid, what } => self.quota.give_back(&pod_uid, what),
+            Question::Spend { what, answer } => {
+                let _ = answer.send(self.budget.spend(&what, now));
+            }
+            Question::Refund { what } => self.budget.give_back(&what),
             Question::Note { heartbeat, answer } => {
                 let sealed = self.written.then_some(NoteError::Sealed);
                 let _ = answer.send(sealed.map_or_else(|| self.heartbeats.note(*heartbeat, now), Err));
@@ -242,7 +284,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = open(dir.path());
         let tick = Duration::from_millis(1);
-        let desk = Desk::start_with(Arc::clone(&store), Arc::new(SystemClock), Arc::new(Metrics::new()), tick);
+        let desk = Desk::start_with(
+            Arc::clone(&store),
+            Arc::new(SystemClock),
+            Arc::new(Metrics::new()),
+            (ByteLimits::default(), tick),
+        );
         let sidecar = Sidecar::new(&Pod::named("a"), 1);
         let mut size = store.size();
         let before = *size.borrow();
@@ -263,7 +310,7 @@ mod tests {
         let store = open(dir.path());
         let (clock, metrics) = (Arc::new(SystemClock), Arc::new(Metrics::new()));
         let tick = Duration::from_millis(1);
-        let desk = Desk::start_with(Arc::clone(&store), clock, Arc::clone(&metrics), tick);
+        let desk = Desk::start_with(Arc::clone(&store), clock, Arc::clone(&metrics), (ByteLimits::default(), tick));
 
         let (heartbeat, checked) = heartbeat(&Sidecar::new(&Pod::named("a"), 1), 0);
         let mut size = store.size();

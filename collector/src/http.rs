@@ -22,6 +22,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 use hyper::body::{Body, Incoming};
+use indelible_chain::note::VerifierKey;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
@@ -47,6 +48,8 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     /// Who speaks.
     pub tokens: Tokens,
+    /// The authorities whose keys are known.
+    pub authorities: Vec<VerifierKey>,
     /// How readers are known.
     pub readers: Readers,
     /// The cluster that is served.

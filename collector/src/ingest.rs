@@ -6,6 +6,7 @@
 //!
 //! What a pod may not write at all (403) is decided in [`rights`].
 
+mod budget;
 mod namespaces;
 mod quota;
 mod refusal;
@@ -21,12 +22,14 @@ use indelible_chain::genesis::Genesis;
 use indelible_chain::heartbeat::Heartbeat;
 use indelible_chain::id::{ChainId, SessionId};
 use indelible_chain::leaf::{Attestation, Attested};
+use indelible_chain::note::VerifierKey;
 use indelible_chain::session::Session;
 use indelible_chain::statement::SignedStatement;
 use indelible_chain::stored::Packer;
 
 use crate::store::{CheckedUpload, KnownChain, KnownSession, ReadError, Store};
 use crate::token::PodToken;
+pub use budget::{Budget, ByteLimits, Spending};
 pub use namespaces::{ListError, NamespaceList, Namespaces, OptIn};
 pub use quota::{Introduced, Quota};
 pub use refusal::Refusal;
@@ -122,9 +125,36 @@ pub fn heartbeat(body: &[u8], pod: &PodToken, index: &impl Index) -> Result<Chec
     Ok(CheckedHeartbeat { heartbeat, session, containers })
 }
 
-/// `POST /v1/statements`: an authority speaks. Its key is the verifier's to know; here only the form is checked.
-pub fn statement(body: &[u8]) -> Result<SignedStatement, Refusal> {
-    Ok(SignedStatement::decode(body)?)
+/// `POST /v1/statements`: an authority speaks. Whose statements count is the verifier's to know; here the form is checked,
+/// and the signature where the key is known. Gives whether it is.
+pub fn statement(
+    body: &[u8],
+    authorities: &[VerifierKey],
+    origin: &str,
+) -> Result<(SignedStatement, Authority), Refusal> {
+    let signed = SignedStatement::decode(body)?;
+    let mut named = authorities.iter().filter(|key| *key.id().as_bytes() == signed.key_id).peekable();
+    if named.peek().is_none() {
+        return Ok((signed, Authority::Unknown));
+    }
+    if named.any(|key| signed.is_signed_by(key.public_key(), origin)) {
+        return Ok((signed, Authority::Known));
+    }
+    Err(Refusal::StatementSignature)
+}
+
+/// Whether an authority's key is known here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authority {
+    /// By `--authority`: its signature holds.
+    Known,
+    /// By nobody here.
+    Unknown,
+}
+
+/// Bytes of records that a batch says it has, which is signed and checked later: what it is counted as before.
+pub fn announced_bytes(body: &Bytes) -> Result<u32, Refusal> {
+    Ok(Upload::decode(body)?.commitment.body_len)
 }
 
 fn introduced(id: SessionId, pod: &PodToken, index: &impl Index) -> Result<Arc<KnownSession>, Refusal> {

@@ -136,15 +136,12 @@ async fn keep(mut what: impl Fetch, wanted: &Notify) {
     let mut failures = 0;
     loop {
         let begun = Instant::now();
-        let next = match what.fetch().await {
-            Some(lifetime) => {
-                failures = 0;
-                lifetime
-            }
-            None => {
-                failures += 1;
-                pause(failures, (MIN_API_PAUSE, MAX_JWKS_PAUSE), random())
-            }
+        let next = if let Some(lifetime) = what.fetch().await {
+            failures = 0;
+            lifetime
+        } else {
+            failures += 1;
+            pause(failures, (MIN_API_PAUSE, MAX_JWKS_PAUSE), random())
         };
         tokio::select! {
             () = tokio::time::sleep(next) => {}

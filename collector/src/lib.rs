@@ -24,3 +24,4 @@ pub mod store;
 mod testing;
 pub mod token;
 mod trouble;
+pub mod witness;

@@ -113,6 +113,10 @@ pub const MAX_CHAINS_PER_DAY: u32 = 256;
 pub const MAX_STATEMENTS_PER_HOUR: u32 = 600;
 /// Pods that are counted for these; beyond it the counts that began longest ago are forgotten.
 pub const MAX_COUNTED_PODS: usize = 65_536;
+/// The longest that who has written more than its limit is told to wait: the limit may be raised meanwhile.
+pub const MAX_BUDGET_RETRY: Duration = Duration::from_mins(5);
+/// Authorities whose keys are known.
+pub const MAX_AUTHORITIES: usize = 16;
 /// Bytes of the list of opted-in namespaces.
 pub const MAX_NAMESPACES_BYTES: usize = 4 << 20;
 /// Opted-in namespaces.
@@ -259,6 +263,23 @@ pub const STREAM_PIECE_BYTES: usize = 256 << 10;
 /// How long a client may leave a piece or a whole answer untaken; then its connection is closed.
 pub const STREAM_TIMEOUT: Duration = Duration::from_mins(1);
 
+// Witnesses.
+
+/// Witnesses that are asked.
+pub const MAX_WITNESSES: usize = 16;
+/// Bytes of the ConfigMap's lines of witnesses.
+pub const MAX_WITNESS_LINES_BYTES: usize = 64 << 10;
+/// How often a witness is asked for a cosignature, if there is a newer checkpoint: each that got one is kept.
+pub const COSIGN_INTERVAL: Duration = Duration::from_secs(30);
+/// How long a witness may take.
+pub const COSIGN_TIMEOUT: Duration = Duration::from_secs(20);
+/// The most pause after a witness was away or did not cosign.
+pub const MAX_COSIGN_PAUSE: Duration = Duration::from_mins(5);
+/// Bytes of a witness' answer.
+pub const MAX_COSIGN_ANSWER_BYTES: usize = 64 << 10;
+/// How long witnesses may take to cosign the last checkpoint, while readers get the last of the log.
+pub const LAST_COSIGNATURES: Duration = Duration::from_secs(10);
+
 // What a collector asks others: the API server, issuers.
 
 /// Bytes of a URL.
@@ -275,8 +296,8 @@ pub const MAX_API_CALLS: usize = 16;
 pub const MAX_API_ANSWER_BYTES: usize = 256 << 10;
 /// The least pause after the API server was away, or made no sense.
 pub const MIN_API_PAUSE: Duration = Duration::from_secs(1);
-/// The most.
-pub const MAX_API_PAUSE: Duration = Duration::from_secs(30);
+/// The most: a collector that is not told of a new pool in time is no use to it.
+pub const MAX_API_PAUSE: Duration = Duration::from_secs(5);
 /// Bytes of an event of the ConfigMap that is watched: 1 MiB of data, escaped, with what stands round it.
 pub const MAX_CONFIGMAP_BYTES: usize = 4 << 20;
 /// Seconds that a watch is asked to last.

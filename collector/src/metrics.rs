@@ -30,6 +30,8 @@ pub struct Metrics {
     api_calls: Family<Label, Counter>,
     key_fetches: Family<Label, Counter>,
     reviews: Family<Label, Counter>,
+    cosignatures: Family<Label, Counter>,
+    pub cosigned_leaves: Gauge,
     pub appended_records: Counter,
     pub appended_bytes: Counter,
     pub append_seconds: Histogram,
@@ -94,6 +96,16 @@ pub enum FetchOutcome {
     Failed,
 }
 
+/// What became of a request to a witness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each says it")]
+pub enum CosignOutcome {
+    Cosigned,
+    Refused,
+    Contradicted,
+    Away,
+}
+
 /// What was found of a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each says it")]
@@ -117,6 +129,8 @@ impl Metrics {
             api_calls: Family::default(),
             key_fetches: Family::default(),
             reviews: Family::default(),
+            cosignatures: Family::default(),
+            cosigned_leaves: Gauge::default(),
             appended_records: Counter::default(),
             appended_bytes: Counter::default(),
             // 250 µs to about 8 s: from a fast disk's fdatasync to one that is about to be given up.
@@ -147,6 +161,12 @@ impl Metrics {
         r.register("reloads", changed, self.reloads.clone());
         r.register("api_requests", "Requests to the API server by what became of them", self.api_calls.clone());
         r.register("key_fetches", "Fetches of issuers' keys by what became of them", self.key_fetches.clone());
+        r.register("witness_requests", "Requests to witnesses by what became of them", self.cosignatures.clone());
+        r.register(
+            "cosigned_leaves",
+            "Leaves under the checkpoint that was cosigned last",
+            self.cosigned_leaves.clone(),
+        );
         r.register("reader_reviews", "Readers that were asked for by what they may read", self.reviews.clone());
         r.register("appended_records", "Records in batches that were appended", self.appended_records.clone());
         r.register("appended_bytes", "Bytes of appended batches as they came", self.appended_bytes.clone());
@@ -239,6 +259,17 @@ impl Metrics {
             FetchOutcome::Failed => "failed",
         };
         self.key_fetches.get_or_create(&[("outcome", word)]).inc();
+    }
+
+    /// A witness was asked.
+    pub fn cosigned(&self, outcome: CosignOutcome) {
+        let word = match outcome {
+            CosignOutcome::Cosigned => "cosigned",
+            CosignOutcome::Refused => "refused",
+            CosignOutcome::Contradicted => "contradicted",
+            CosignOutcome::Away => "away",
+        };
+        self.cosignatures.get_or_create(&[("outcome", word)]).inc();
     }
 
     /// It was asked what a reader may read.

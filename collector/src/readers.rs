@@ -22,6 +22,7 @@ use crate::kube::{ApiError, ApiServer};
 use crate::limits::{MAX_REVIEWED, MAX_REVIEWED_NAMESPACES, REVIEWED, REVIEWS_AT_A_TIME};
 use crate::metrics::{Metrics, ReviewOutcome};
 use crate::store::KnownSession;
+use crate::trouble::Trouble;
 
 /// How readers are known.
 #[derive(Debug)]
@@ -70,6 +71,7 @@ pub struct Reviews {
     metrics: Arc<Metrics>,
     // A cache, not state: what is lost from it is asked for again.
     known: Mutex<Known>,
+    trouble: Mutex<Trouble>,
 }
 
 type Found = Result<Arc<Rights>, Refused>;
@@ -115,7 +117,7 @@ impl Rights {
 impl Reviews {
     /// Of readers of one `AuditLog`, with tokens of this audience.
     pub fn new(api: Arc<ApiServer>, resource: ObjectName, audience: String, metrics: Arc<Metrics>) -> Self {
-        Self { api, resource, audience, metrics, known: Mutex::default() }
+        Self { api, resource, audience, metrics, known: Mutex::default(), trouble: Mutex::default() }
     }
 
     /// What the bearer of a good token may read.
@@ -126,10 +128,23 @@ impl Reviews {
         };
         // Who asks while another does waits for the same answer; where there is none the next one asks again.
         let found = place.get_or_try_init(|| self.review(token, namespaces)).await;
-        if found.is_err() {
-            self.metrics.reviewed(ReviewOutcome::Failed);
-        }
+        self.tell(found.as_ref().err());
         found.cloned()
+    }
+
+    /// That the cluster cannot be asked is logged when it begins, when it changes, and when it is over.
+    fn tell(&self, failure: Option<&ApiError>) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(error) = failure else {
+            if trouble.is_over() {
+                tracing::info!("it is known again who may read");
+            }
+            return;
+        };
+        self.metrics.reviewed(ReviewOutcome::Failed);
+        if trouble.failed(error) {
+            tracing::warn!(%error, "it is not known who may read; readers are told to come again, writes go on");
+        }
     }
 
     async fn review(&self, token: &str, namespaces: &Namespaces) -> Result<Found, ApiError> {

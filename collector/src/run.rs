@@ -14,15 +14,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, SOFTWARE};
+use crate::config::{Config, SOFTWARE, Witness};
 use crate::desk::Desk;
 use crate::http::{App, Drained, Gate, Server, quiet};
 use crate::kube::NoCluster;
 use crate::limits::{AWAIT_TICK, AWAIT_TIMEOUT, LAST_WRITES, MAX_PEM_BYTES, NO_MORE_WRITES, SEAL_TIMEOUT};
 use crate::metrics::{self, Health, Metrics};
 use crate::reload::{self, Certificate, ReloadError, Reloader};
+use crate::settings::Changing;
 use crate::store::{OnSync, OpenError, Options, SealReason, Store};
 use crate::token::Tokens;
+use crate::witness::{self, Asking};
 use asked::Asked;
 
 /// Why a collector did not start. The text names the flag and says what to do.
@@ -59,7 +61,8 @@ pub fn init(data: &Path, origin: String, message: Option<&Path>) -> Result<(Stri
 ///
 /// Not longer: the kubelet looks at a mounted Secret when a container has ended, not while one waits.
 pub fn await_certificate(data: &Path, chain: &Path, key: &Path) -> Result<(), StartError> {
-    let identity = Store::init(data, &Options::new(SOFTWARE));
+    // Read, no more: an init container may have the volume read-only.
+    let identity = Store::identity_at(data, &Options::new(SOFTWARE));
     let identity = identity.map_err(|source| StartError::Open { path: data.to_owned(), source })?;
     let until = std::time::Instant::now() + AWAIT_TIMEOUT;
     loop {
@@ -104,14 +107,17 @@ async fn live(config: Config) -> Result<(), StartError> {
     health.opened(&store);
     tokio::spawn(reloader.run(Arc::clone(&metrics)));
     watcher.map(|watcher| tokio::spawn(watcher.run()));
+    let asking = asked.witnesses(&store);
+    tokio::spawn(witness::run(asking.clone(), view.witnesses.clone()));
 
     let address = server.address();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let desk = Desk::start(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&metrics));
+    let desk = Desk::start(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&metrics), config.cluster.limits);
     let app = Arc::new(App {
         desk: desk.clone(),
         gate: Gate::new(Arc::clone(&metrics)),
         tokens: Tokens::new(issuers, config.audience, config.reader_audience),
+        authorities: config.cluster.authorities,
         readers,
         cluster_uid: config.cluster_uid,
         namespaces: view.namespaces,
@@ -137,7 +143,7 @@ async fn live(config: Config) -> Result<(), StartError> {
             tracing::warn!("told to end a second time: ending at once, the log is not sealed");
             std::process::exit(1);
         }
-        () = end(drain, close, serving, writes, &store, &desk) => Ok(()),
+        () = end((drain, close), serving, writes, &desk, (&asking, &view.witnesses)) => Ok(()),
     }
 }
 
@@ -149,18 +155,19 @@ fn announce(address: std::net::SocketAddr) {
 
 /// The end in order. A crash at any point of it leaves a log that is not sealed, which the next start goes on with.
 async fn end(
-    drain: watch::Sender<bool>,
-    close: watch::Sender<bool>,
+    (drain, close): (watch::Sender<bool>, watch::Sender<bool>),
     serving: tokio::task::JoinHandle<Drained>,
     writes: watch::Receiver<usize>,
-    store: &Store,
     desk: &Desk,
+    (asking, witnesses): (&Asking, &Changing<Vec<Witness>>),
 ) {
+    let store = &asking.store;
     tracing::info!("ending: no new connections, requests in flight are answered");
     drain.send_replace(true);
     // What is on its way gets its receipt. What still comes after that goes to another collector, as after a kill.
     let _ = tokio::time::timeout(LAST_WRITES, quiet(writes, NO_MORE_WRITES)).await;
     match seal(store, desk).await {
+        Ok(()) if store.is_read_only() => {}
         Ok(()) => tracing::info!(size = store.checkpoint().size, "sealed"),
         Err(error) => {
             tracing::error!(error, "the log is not sealed; ending, the next start goes on with it");
@@ -170,7 +177,9 @@ async fn end(
     }
     // Only now, so that readers get the last leaves with the checkpoint over them.
     close.send_replace(true);
-    if let Ok(Drained::CutOff) = serving.await {
+    let witnesses = Arc::clone(&witnesses.borrow());
+    let (served, ()) = tokio::join!(serving, witness::ask_once(asking, &witnesses));
+    if let Ok(Drained::CutOff) = served {
         tracing::warn!("some connections were cut off");
     }
 }
@@ -223,15 +232,33 @@ fn open(
     };
     let path = config.data.clone();
     let failed = |source| StartError::Open { path: path.clone(), source };
+    if config.cluster.read_only {
+        let store = tokio::task::block_in_place(|| Store::open_read_only(&config.data, options)).map_err(failed)?;
+        if !store.is_sealed() {
+            tracing::warn!(
+                "the log that is served read-only is not sealed: its last records may never have been receipted"
+            );
+        }
+        let certificate = certificate(reloader, config, store.identity().vkey())?;
+        return Ok((Arc::new(store), certificate));
+    }
     let identity = tokio::task::block_in_place(|| Store::init(&config.data, &options)).map_err(failed)?;
-    let vkey = identity.vkey().to_owned();
-    let certificate = reloader
-        .follow([config.tls_cert.clone(), config.tls_key.clone()], MAX_PEM_BYTES, move |[chain, key]| {
-            reload::certified_key(&chain, &key, &vkey)
-        })
-        .map_err(|source| StartError::File { flag: "tls-cert", source })?;
+    let certificate = certificate(reloader, config, identity.vkey())?;
     let store = tokio::task::block_in_place(|| Store::open(&config.data, options)).map_err(failed)?;
     Ok((Arc::new(store), certificate))
+}
+
+/// The certificate, which must name the log with this verifier key, now and whenever it changes.
+fn certificate(
+    reloader: &mut Reloader,
+    config: &Config,
+    vkey: &str,
+) -> Result<watch::Receiver<Arc<Certificate>>, StartError> {
+    let vkey = vkey.to_owned();
+    let paths = [config.tls_cert.clone(), config.tls_key.clone()];
+    let followed =
+        reloader.follow(paths, MAX_PEM_BYTES, move |[chain, key]| reload::certified_key(&chain, &key, &vkey));
+    followed.map_err(|source| StartError::File { flag: "tls-cert", source })
 }
 
 /// SIGTERM and SIGINT.
@@ -275,6 +302,7 @@ mod tests {
     use std::sync::mpsc::{Sender, channel};
 
     use super::*;
+    use crate::ingest::ByteLimits;
 
     /// A log whose writer hangs as soon as it has synced once more than `go` was told.
     fn hanging(dir: &Path) -> (Sender<()>, Arc<Store>) {
@@ -293,7 +321,8 @@ mod tests {
     async fn a_seal_that_the_volume_does_not_take_is_given_up_and_what_is_left_is_said() {
         let dir = tempfile::tempdir().unwrap();
         let (go, store) = hanging(dir.path());
-        let desk = Desk::start(Arc::clone(&store), Arc::new(SystemClock), Arc::new(Metrics::new()));
+        let desk =
+            Desk::start(Arc::clone(&store), Arc::new(SystemClock), Arc::new(Metrics::new()), ByteLimits::default());
         let why = seal(&store, &desk).await.unwrap_err();
         drop(go);
         assert!(why.contains("1 leaves are durable, the newest checkpoint covers 1 of them"), "{why}");

@@ -1,4 +1,4 @@
-//! What others decide and may change while the collector runs: the pool, the opted-in namespaces.
+//! What others decide and may change while the collector runs: the pool, the opted-in namespaces, the witnesses.
 //!
 //! Each is a value that requests look at. It comes out of a file that is read again when it changes, or, in a cluster,
 //! out of a key of the pool's ConfigMap, which takes the place of the file's at the first answer. A key that is wrong or
@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::config::ObjectName;
+use crate::config::{ObjectName, Witness};
 use crate::ingest::{NamespaceList, Namespaces};
+use crate::limits::{MAX_WITNESS_LINES_BYTES, MAX_WITNESSES};
 use crate::metrics::{Metrics, ReloadOutcome};
 use crate::reload::{Pool, chain};
 
@@ -26,6 +27,7 @@ pub fn fixed<T>(value: T) -> Changing<T> {
 pub struct Settings {
     pool: Key<Option<Pool>>,
     namespaces: Key<Namespaces>,
+    witnesses: Key<Vec<Witness>>,
 }
 
 /// The values, for who looks at them.
@@ -34,6 +36,7 @@ pub struct Settings {
 pub struct View {
     pub pool: Changing<Option<Pool>>,
     pub namespaces: Changing<Namespaces>,
+    pub witnesses: Changing<Vec<Witness>>,
 }
 
 /// A value, and the text of the key that it was last taken from.
@@ -67,9 +70,14 @@ impl<T> Key<T> {
 
 impl Settings {
     /// With what files and flags say, until there is an answer.
-    pub fn new(pool: Arc<Option<Pool>>, namespaces: Arc<Namespaces>) -> (Self, View) {
-        let settings = Self { pool: Key::new(pool), namespaces: Key::new(namespaces) };
-        let view = View { pool: settings.pool.value.subscribe(), namespaces: settings.namespaces.value.subscribe() };
+    pub fn new(pool: Arc<Option<Pool>>, namespaces: Arc<Namespaces>, witnesses: Vec<Witness>) -> (Self, View) {
+        let settings =
+            Self { pool: Key::new(pool), namespaces: Key::new(namespaces), witnesses: Key::new(Arc::new(witnesses)) };
+        let view = View {
+            pool: settings.pool.value.subscribe(),
+            namespaces: settings.namespaces.value.subscribe(),
+            witnesses: settings.witnesses.value.subscribe(),
+        };
         (settings, view)
     }
 
@@ -80,6 +88,7 @@ impl Settings {
             "namespaces.json" => {
                 self.namespaces.take(text, |text| NamespaceList::parse(text.as_bytes()).map(Namespaces::Listed))
             }
+            "witnesses" => self.witnesses.take(text, witnesses),
             _ => None,
         };
         match taken {
@@ -96,12 +105,44 @@ impl Settings {
     }
 }
 
+/// Why a text names no witnesses.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WitnessesError {
+    /// Too long.
+    #[error("{0} bytes of witnesses are over the limit of {MAX_WITNESS_LINES_BYTES}")]
+    TooLong(usize),
+    /// Too many.
+    #[error("more witnesses than the limit of {MAX_WITNESSES}")]
+    TooMany,
+    /// A line that names none.
+    #[error("line {0}: {1}")]
+    Line(usize, String),
+}
+
+/// The witnesses of a text of lines `VKEY=URL`; empty lines and those that begin with `#` are passed over.
+fn witnesses(text: &str) -> Result<Vec<Witness>, WitnessesError> {
+    if text.len() > MAX_WITNESS_LINES_BYTES {
+        return Err(WitnessesError::TooLong(text.len()));
+    }
+    let mut witnesses = Vec::new();
+    for (line, number) in text.lines().map(str::trim).zip(1..) {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        if witnesses.len() == MAX_WITNESSES {
+            return Err(WitnessesError::TooMany);
+        }
+        witnesses.push(line.parse().map_err(|text: String| WitnessesError::Line(number, text))?);
+    }
+    Ok(witnesses)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn settings() -> (Settings, View) {
-        Settings::new(Arc::new(None), Arc::new(Namespaces::Unheard))
+        Settings::new(Arc::new(None), Arc::new(Namespaces::Unheard), Vec::new())
     }
 
     fn name() -> ObjectName {
@@ -116,7 +157,7 @@ mod tests {
         let mut set = |key: &str, text: &str| settings.set(&name(), key, text, &metrics);
         set("pool.json", pool);
         set("namespaces.json", r#"[{"name":"shop","uid":"1","created":"2026-11-20T10:00:00Z"}]"#);
-        for (key, text) in [("pool.json", "{}"), ("namespaces.json", "{"), ("other", "x")] {
+        for (key, text) in [("pool.json", "{}"), ("namespaces.json", "{"), ("witnesses", "w"), ("other", "x")] {
             set(key, text);
             // Told once, not with each event of the watch.
             set(key, text);
@@ -125,7 +166,7 @@ mod tests {
         assert!(matches!(&**view.namespaces.borrow(), Namespaces::Listed(list) if list.created("shop").is_some()));
         let page = metrics.encode();
         assert!(page.contains(r#"reloads_total{outcome="used"} 2"#), "{page}");
-        assert!(page.contains(r#"reloads_total{outcome="refused"} 2"#), "{page}");
+        assert!(page.contains(r#"reloads_total{outcome="refused"} 3"#), "{page}");
     }
 
     #[test]
@@ -137,5 +178,13 @@ mod tests {
         namespaces.mark_unchanged();
         settings.set(&name(), "namespaces.json", "[]", &metrics);
         assert!(!namespaces.has_changed().unwrap());
+    }
+
+    #[test]
+    fn witnesses_are_lines_of_a_key_and_a_url() {
+        assert_eq!(witnesses("\n# none yet\n"), Ok(vec![]));
+        assert!(matches!(witnesses("\nw=ftp://w"), Err(WitnessesError::Line(2, _))));
+        let long = "#".repeat(MAX_WITNESS_LINES_BYTES + 1);
+        assert_eq!(witnesses(&long), Err(WitnessesError::TooLong(long.len())));
     }
 }

@@ -43,6 +43,7 @@ use indelible_chain::digest::Digest;
 use indelible_chain::genesis::Genesis;
 use indelible_chain::id::{ChainId, LeafIndex, Seq, SessionId, Time};
 use indelible_chain::leaf::Attested;
+use indelible_chain::note::NoteSignature;
 use indelible_chain::session::Session;
 use indelible_chain::tile::{BundleId, TileId};
 use tokio::sync::watch;
@@ -54,6 +55,7 @@ use directory::Directory;
 use files::{Files, RealFiles};
 use index::Index;
 use index::table::Table;
+use recover::Survey;
 use shared::{Reach, Shared, State};
 use threads::Threads;
 use tree::{Shown, Tree};
@@ -62,6 +64,7 @@ pub use append::{Append, AppendError, Appended, CheckedUpload};
 pub use commit::Durable;
 pub use directory::Identity;
 pub use error::{Category, Fatal, OpenError, ReadError};
+pub use files::Space;
 pub use indelible_chain::statement::SealReason;
 pub use read::FrameReader;
 
@@ -182,6 +185,9 @@ pub struct Published {
     pub note: Bytes,
 }
 
+/// A checkpoint, and the proof that it extends an earlier one.
+pub type Extension = (Arc<Published>, Vec<Digest>);
+
 /// An open log. Calls may come from any thread; those that may read from disk say so.
 ///
 /// Dropping it ends its threads without sealing the log, as a crash would, and waits for what they are writing.
@@ -189,7 +195,10 @@ pub struct Published {
 pub struct Store {
     shared: Arc<Shared>,
     shown: Arc<Shown>,
-    threads: Threads,
+    /// `None` of a log that is only read.
+    threads: Option<Threads>,
+    /// Whether the log had its end when it was opened to be read.
+    sealed: bool,
     options: Options,
     /// Its lock is released last.
     _directory: Directory,
@@ -208,15 +217,7 @@ impl Opened {
     /// Opens a log: the one start path, after a first start, a shutdown and a crash alike.
     fn new(files: Arc<dyn Files>, clock: &Arc<dyn Clock>, options: &Options) -> Result<Self, OpenError> {
         let directory = Directory::open(files, options)?;
-        // First everything is looked at and judged; up to here a refusal leaves the directory as it was.
-        let mut survey = recover::survey(&directory)?;
-        let signed = recover::signed(&directory)?;
-        recover::judge(&directory, &survey, signed.as_ref())?;
-        let durable = Reach { leaves: survey.leaves, bytes: survey.good };
-        let table = std::mem::replace(&mut survey.table, Table::new(survey.first));
-        let state = State { sealed: std::mem::take(&mut survey.sealed), table, durable, index: Index::new() };
-        let shared = Arc::new(Shared::new(directory.files.clone(), directory.identity.clone(), state));
-        let mut tree = Tree::open(shared.clone(), signed.as_ref())?;
+        let Looked { survey, shared, mut tree } = Looked::at(&directory)?;
         // Then the torn tail goes, what is left is made durable, and the log says that it starts.
         recover::set_aside(&directory, &survey)?;
         let opening = recover::opening(&shared, &options.software)?;
@@ -230,10 +231,36 @@ impl Opened {
     }
 }
 
+/// A log that was looked at and judged: up to here a refusal leaves the directory as it was.
+struct Looked {
+    survey: Survey,
+    shared: Arc<Shared>,
+    tree: Tree,
+}
+
+impl Looked {
+    fn at(directory: &Directory) -> Result<Self, OpenError> {
+        let mut survey = recover::survey(directory)?;
+        let signed = recover::signed(directory)?;
+        recover::judge(directory, &survey, signed.as_ref())?;
+        let durable = Reach { leaves: survey.leaves, bytes: survey.good };
+        let table = std::mem::replace(&mut survey.table, Table::new(survey.first));
+        let state = State { sealed: std::mem::take(&mut survey.sealed), table, durable, index: Index::new() };
+        let shared = Arc::new(Shared::new(directory.files.clone(), directory.identity.clone(), state));
+        let tree = Tree::open(shared.clone(), signed.as_ref())?;
+        Ok(Self { survey, shared, tree })
+    }
+}
+
 impl Store {
     /// Makes key and vkey in a new directory, or gives those of an existing one; appends nothing.
     pub fn init(dir: &Path, options: &Options) -> Result<Arc<Identity>, OpenError> {
         Ok(Directory::open(Arc::new(RealFiles::new(dir)), options)?.identity)
+    }
+
+    /// Who the log in a directory is; writes nothing.
+    pub fn identity_at(dir: &Path, options: &Options) -> Result<Arc<Identity>, OpenError> {
+        Ok(Directory::open_read_only(Arc::new(RealFiles::new(dir)), options)?.identity)
     }
 
     /// Opens a log, new or not: locks it, recovers it, says so in it, and makes a checkpoint of it.
@@ -246,7 +273,21 @@ impl Store {
         let shown = tree.shown();
         let threads = Threads::start(&shared, writer, tree, clock, options.checkpoint_interval)
             .map_err(|e| directory::io_error(&*shared.files, "start a thread", e))?;
-        Ok(Self { shared, shown, threads, options, _directory: directory })
+        Ok(Self { shared, shown, threads: Some(threads), sealed: false, options, _directory: directory })
+    }
+
+    /// Opens a log to be read: nothing is recovered, nothing said, nothing taken. What stands behind the newest checkpoint is
+    /// shown as far as it is good.
+    pub fn open_read_only(dir: &Path, options: Options) -> Result<Self, OpenError> {
+        Self::read_only(Arc::new(RealFiles::new(dir)), options)
+    }
+
+    fn read_only(files: Arc<dyn Files>, options: Options) -> Result<Self, OpenError> {
+        let directory = Directory::open_read_only(files, &options)?;
+        let Looked { shared, tree, .. } = Looked::at(&directory)?;
+        let sealed = recover::has_end(&shared)?;
+        shared.measure().map_err(|e| directory::io_error(&*shared.files, "look at the volume of", e))?;
+        Ok(Self { shown: tree.shown(), shared, threads: None, sealed, options, _directory: directory })
     }
 
     /// Who this log is.
@@ -256,7 +297,10 @@ impl Store {
 
     /// Appends an item; answers only after it is durable.
     pub async fn append(&self, item: Append) -> Result<Durable<Appended>, AppendError> {
-        self.threads.append(item).await
+        match &self.threads {
+            Some(threads) => threads.append(item).await,
+            None => Err(AppendError::Sealed),
+        }
     }
 
     /// A session of this log. May read from disk.
@@ -308,6 +352,18 @@ impl Store {
         tree::kept_checkpoint(&self.shared, &self.shown, size)
     }
 
+    /// The newest checkpoint, with the proof that it extends the tree of `old` leaves; `None` if that is larger. Reads from
+    /// disk.
+    pub fn extension(&self, old: u64) -> Result<Option<Extension>, ReadError> {
+        tree::extension(&self.shared, &self.shown, old)
+    }
+
+    /// Keeps a checkpoint with these cosignatures, beside those that it has; they are the caller's to have verified. Writes to
+    /// disk, unless the log is only read: then they are remembered while the checkpoint is the newest.
+    pub fn cosign(&self, published: &Published, lines: Vec<NoteSignature>) -> Result<(), Fatal> {
+        tree::cosign(&self.shared, &self.shown, published, lines, self.threads.is_some())
+    }
+
     /// A tile of the published tree, exactly as wide as asked for; `None` if it has not that many hashes (404).
     /// May read from disk.
     pub fn tile(&self, id: TileId) -> Result<Option<Bytes>, ReadError> {
@@ -339,7 +395,7 @@ impl Store {
         if let Some(fatal) = self.shared.stopped() {
             return Err(fatal.into());
         }
-        if self.threads.is_sealing() {
+        if self.threads.as_ref().is_none_or(Threads::is_sealing) {
             return Err(AppendError::Sealed);
         }
         let busy = self.shared.busy().map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
@@ -349,14 +405,24 @@ impl Store {
         Ok(())
     }
 
-    /// Free bytes of the volume when the writer last looked.
-    pub fn free_bytes(&self) -> u64 {
-        self.shared.free()
+    /// The volume's room when the writer last looked.
+    pub fn space(&self) -> Space {
+        self.shared.space()
+    }
+
+    /// Whether the log has its end, or is about to get it.
+    pub fn is_sealed(&self) -> bool {
+        self.threads.as_ref().map_or(self.sealed, Threads::is_sealing)
+    }
+
+    /// Whether it was opened to be read only.
+    pub fn is_read_only(&self) -> bool {
+        self.threads.is_none()
     }
 
     /// Requests and bytes that wait for the writer.
     pub fn waiting(&self) -> (usize, usize) {
-        self.threads.waiting()
+        self.threads.as_ref().map_or((0, 0), Threads::waiting)
     }
 
     /// Ends only when the store has stopped for good: the process must then exit non-zero within a second.
@@ -368,6 +434,9 @@ impl Store {
 
     /// Takes nothing new, answers what waits, appends statement 4, signs the last checkpoint, ends the threads.
     pub async fn seal(&self, reason: SealReason) -> Result<(), Fatal> {
-        self.threads.seal(reason).await
+        match &self.threads {
+            Some(threads) => threads.seal(reason).await,
+            None => Ok(()),
+        }
     }
 }

@@ -14,13 +14,17 @@ mod collector;
 mod issuer;
 #[path = "support/sidecar.rs"]
 mod sidecar;
+#[path = "support/witness.rs"]
+mod witness;
 
 mod server {
     mod bounds;
     mod cluster;
     mod end;
     mod read;
+    mod read_only;
     mod start;
     mod states;
+    mod witness;
     mod write;
 }

@@ -7,7 +7,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use indelible_chain::note::{Algorithm, VerifierKey};
 use jiff::SignedDuration;
+
+use crate::outbound::Url;
 
 /// Reads a size in bytes: a whole number with an optional `Ki`, `Mi` or `Gi`.
 pub fn size(text: &str) -> Result<u64, String> {
@@ -78,6 +81,39 @@ impl fmt::Display for ObjectName {
     }
 }
 
+/// A party that cosigns checkpoints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Witness {
+    /// What its cosignatures are verified with.
+    pub key: VerifierKey,
+    /// Where it is asked; `/add-checkpoint` is below it.
+    pub url: Url,
+}
+
+impl FromStr for Witness {
+    type Err = String;
+
+    /// Reads `VKEY=URL`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        const FORM: &str = "write VKEY=URL: a verifier key for cosignatures (type 0x04), and http:// or https://";
+        // A key's name may hold `=` itself.
+        let at = text.find("=http://").or_else(|| text.find("=https://")).ok_or(FORM)?;
+        let key: VerifierKey = text[..at].parse().map_err(|error| format!("{FORM}; {error}"))?;
+        if key.algorithm() != Algorithm::CosignatureV1 {
+            return Err(format!("{FORM}; this is a log's key (type 0x01)"));
+        }
+        let url = Url::parse(&text[at + 1..]).map_err(|error| format!("{FORM}; {error}"))?;
+        Ok(Self { key, url })
+    }
+}
+
+/// Reads the verifier key of an authority: of the kind that signs, as a log's.
+pub fn authority(text: &str) -> Result<VerifierKey, String> {
+    const FORM: &str = "write a verifier key of type 0x01, as name+hex+base64";
+    let key: VerifierKey = text.parse().map_err(|error| format!("{FORM}; {error}"))?;
+    if key.algorithm() == Algorithm::Ed25519 { Ok(key) } else { Err(format!("{FORM}; this is a witness' (type 0x04)")) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,6 +155,35 @@ mod tests {
         assert_eq!(name.to_string(), "audit/payments-pool");
         for text in ["", "audit", "/x", "audit/", "a/b/c", "Audit/x", "a/x?y", "a/..", "a/-x", "a/x%2f"] {
             assert!(text.parse::<ObjectName>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_authoritys_key_signs_as_a_logs() {
+        use indelible_chain::key::PrivateKey;
+        let key =
+            |kind| VerifierKey::new("w".parse().unwrap(), kind, PrivateKey::from_seed(&[3; 32]).public()).to_string();
+        assert!(authority(&key(Algorithm::Ed25519)).is_ok());
+        assert!(authority(&key(Algorithm::CosignatureV1)).is_err());
+        assert!(authority("x").is_err());
+    }
+
+    #[test]
+    fn a_witness_is_a_cosigners_key_and_a_url() {
+        use indelible_chain::key::PrivateKey;
+        let key = |name: &str, kind| {
+            VerifierKey::new(name.parse().unwrap(), kind, PrivateKey::from_seed(&[3; 32]).public()).to_string()
+        };
+        let (cosigner, log) = (key("w=1", Algorithm::CosignatureV1), key("w", Algorithm::Ed25519));
+        let witness: Witness = format!("{cosigner}=http://w.r.svc:7444").parse().unwrap();
+        assert_eq!(
+            (witness.key.to_string(), witness.url.to_string()),
+            (cosigner.clone(), "http://w.r.svc:7444".into())
+        );
+        for text in
+            [cosigner.clone(), format!("{log}=https://w"), "x=https://w".into(), format!("{cosigner}=https://w?x")]
+        {
+            assert!(text.parse::<Witness>().is_err(), "{text}");
         }
     }
 }

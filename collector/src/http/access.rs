@@ -20,6 +20,36 @@ pub(super) struct Writer {
     pub(super) place: PodPlace,
 }
 
+/// Who hands in a statement.
+#[derive(Debug)]
+pub(super) enum Speaker {
+    /// A pod.
+    Pod(Writer),
+    /// Who has a reader's token.
+    Reader(PodPlace),
+}
+
+impl Speaker {
+    /// Its place among the requests in flight; all readers have one pod's.
+    pub(super) const fn place(&self) -> &PodPlace {
+        match self {
+            Self::Pod(writer) => &writer.place,
+            Self::Reader(place) => place,
+        }
+    }
+}
+
+/// Knows who hands in a statement: by a reader's token, which the operator has, or by a pod's.
+pub(super) async fn speaker<B>(app: &App, request: &Request<B>) -> Result<Speaker, Problem> {
+    if !request.headers().contains_key(READER_TOKEN) {
+        return Ok(Speaker::Pod(writer(app, request, Use::Other).await?));
+    }
+    app.store.writable()?;
+    reader_token(app, request)?;
+    Peer::of(request).admit();
+    Ok(Speaker::Reader(app.gate.pod("with a reader's token")?))
+}
+
 /// Knows the pod that writes, and whether it may: before a byte of the body is read.
 pub(super) async fn writer<B>(app: &App, request: &Request<B>, how: Use) -> Result<Writer, Problem> {
     // On a full volume a batch that is stored already gets its receipt again; of others the store says 507. What is

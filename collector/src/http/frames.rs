@@ -190,15 +190,17 @@ fn given_out<'f>(frame: WireFrame<'f>, now: Time, seen: &mut Seen) -> Result<Wir
         return Ok(frame);
     }
     let given = match Leaf::decode(frame.leaf) {
-        Ok(Leaf::Session { session, attested, .. }) if is_spent(attested.token_expires, now) => match session.id() {
+        Ok(Leaf::Session { attested, .. }) if !is_spent(attested.token_expires, now) => false,
+        Ok(Leaf::Session { session, .. }) => match session.id() {
             Ok(id) => seen.session(id)?,
-            Err(_) => seen.is_everything(),
+            Err(_) => false,
         },
         Ok(Leaf::Batch { commitment, .. }) => seen.session(commitment.session)?,
         // They have no body.
         Ok(Leaf::Genesis { .. } | Leaf::Statement { .. } | Leaf::Authority { .. }) => true,
         // Heartbeats of all pods are in one body.
-        Ok(Leaf::Session { .. } | Leaf::Liveness { .. } | Leaf::Unknown { .. }) | Err(_) => seen.is_everything(),
+        Ok(Leaf::Liveness { .. } | Leaf::Unknown { .. }) => seen.is_everything(),
+        Err(_) => false,
     };
     if given {
         return Ok(frame);

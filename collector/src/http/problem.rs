@@ -126,7 +126,6 @@ impl From<Refused> for Problem {
 
 impl From<ApiError> for Problem {
     fn from(error: ApiError) -> Self {
-        tracing::debug!(%error, "a reader cannot be asked for");
         // What the API server says of the collector's own rights is for its operators: in the log, not in the answer.
         let detail = if error.is_away() {
             "who may read is asked of the API server, which does not answer; try again"

@@ -91,9 +91,12 @@ struct Log<'a> {
     log_id: String,
     size: u64,
     software: &'static str,
+    sealed: bool,
+    free_bytes: u64,
+    total_bytes: u64,
 }
 
-/// `GET /v1/log`: who this log is, and its size under the newest checkpoint.
+/// `GET /v1/log`: who this log is, its size under the newest checkpoint, whether it has its end, and the room on its volume.
 pub(super) fn log<B>(app: &App, request: &Request<B>) -> Answer {
     access::anyone(app, request)?;
     let identity = app.store.identity();
@@ -103,6 +106,9 @@ pub(super) fn log<B>(app: &App, request: &Request<B>) -> Answer {
         log_id: identity.log_id().to_string(),
         size: app.store.checkpoint().size,
         software: SOFTWARE,
+        sealed: app.store.is_sealed(),
+        free_bytes: app.store.space().free,
+        total_bytes: app.store.space().total,
     };
     Ok(ok(JSON, json(&log)))
 }

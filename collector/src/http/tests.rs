@@ -4,6 +4,7 @@ use http::header::AUTHORIZATION;
 
 use super::*;
 use crate::clock::ManualClock;
+use crate::ingest::ByteLimits;
 use crate::limits::{MAX_ANSWER_BYTES_IN_FLIGHT, MAX_POD_ANSWER_BYTES, MAX_POD_CONNECTIONS, MAX_POD_REQUESTS};
 use crate::settings::fixed;
 use crate::store::Options;
@@ -31,11 +32,12 @@ impl Inside {
         let issuer = Issuer { url: minter.url.clone(), keys, wanted: None };
         let ending = watch::channel(false).1;
         let app = App {
-            desk: Desk::start(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&metrics)),
+            desk: Desk::start(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&metrics), ByteLimits::default()),
             gate: Gate::new(Arc::clone(&metrics)),
             store,
             clock,
             tokens: Tokens::new(vec![issuer], AUDIENCE.into(), READER_AUDIENCE.into()),
+            authorities: Vec::new(),
             readers: Readers::Jwks,
             cluster_uid: String::new(),
             namespaces: fixed(Namespaces::Any),

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use indelible_chain::id::ChainId;
 use indelible_chain::stored::Packer;
 
-use super::access::{Writer, bearer, writer};
+use super::access::{Speaker, Writer, bearer, speaker, writer};
 use super::body::{self, AnswerBody};
 use super::{Answer, App, INDELIBLE, Problem, ok};
-use crate::ingest::{self, Introduced};
+use crate::ingest::{self, Authority, Introduced, Refusal, Spending};
 use crate::limits::{
     MAX_BATCH_BODY_BYTES, MAX_CHAIN_BODY_BYTES, MAX_HEARTBEAT_BYTES, MAX_SESSION_BODY_BYTES, MAX_STATEMENT_BODY_BYTES,
 };
@@ -64,9 +65,18 @@ pub(super) async fn batch(app: &Arc<App>, request: Request<Incoming>) -> Answer 
 async fn try_batch(app: &Arc<App>, request: Request<Incoming>) -> Answer {
     let writer = writer(app, &request, Use::Batch).await?;
     let body = body::read(&writer.place, request, MAX_BATCH_BODY_BYTES).await?;
-    let checked = with_packer(|packer| ingest::batch(&body.bytes, &writer.pod, &*app.store, packer))??;
-    let (records, chain) = (checked.commitment().count, checked.commitment().chain);
-    let durable = append(app, Append::Batch(checked), LeafType::Batch).await?;
+    let spending = Spending {
+        pod_uid: writer.pod.pod_uid.clone(),
+        namespace: writer.pod.namespace.clone(),
+        bytes: ingest::announced_bytes(&body.bytes)?,
+    };
+    // Before the work: who writes too much has no claim to having it checked.
+    app.desk.spend(spending.clone()).await??;
+    let stored = store_batch(app, &writer, &body).await;
+    if !stored.as_ref().is_ok_and(|(durable, ..)| durable.get().fresh) {
+        app.desk.refund(spending);
+    }
+    let (durable, records, chain) = stored?;
     let Appended { fresh, conflict, .. } = *durable.get();
     if fresh {
         app.metrics.appended_records.inc_by(records.into());
@@ -85,6 +95,17 @@ async fn try_batch(app: &Arc<App>, request: Request<Incoming>) -> Answer {
     Ok(answer)
 }
 
+/// Checks a batch and appends it. Gives how many records it has, and in which chain.
+async fn store_batch(
+    app: &Arc<App>,
+    writer: &Writer,
+    body: &body::Received,
+) -> Result<(Durable<Appended>, u32, ChainId), Problem> {
+    let checked = with_packer(|packer| ingest::batch(&body.bytes, &writer.pod, &*app.store, packer))??;
+    let (records, chain) = (checked.commitment().count, checked.commitment().chain);
+    Ok((append(app, Append::Batch(checked), LeafType::Batch).await?, records, chain))
+}
+
 /// `POST /v1/heartbeats`: 204, noted for coverage and for a later liveness leaf.
 pub(super) async fn heartbeat(app: &Arc<App>, request: Request<Incoming>) -> Answer {
     let writer = writer(app, &request, Use::Other).await?;
@@ -97,13 +118,21 @@ pub(super) async fn heartbeat(app: &Arc<App>, request: Request<Incoming>) -> Ans
     Ok(answer)
 }
 
-/// `POST /v1/statements`: 200.
+/// `POST /v1/statements`: 200. A pod may hand in whose statement it likes, so many an hour; who has a reader's token only
+/// those of an authority that is known.
 pub(super) async fn statement(app: &Arc<App>, request: Request<Incoming>) -> Answer {
-    let writer = writer(app, &request, Use::Other).await?;
-    let body = body::read(&writer.place, request, MAX_STATEMENT_BODY_BYTES).await?;
-    let signed = ingest::statement(&body.bytes)?;
-    let new = Some(Introduced::Statement);
-    Ok(receipt(app, &introduce(app, &writer, new, Append::Authority(signed), LeafType::Authority).await?))
+    let speaker = speaker(app, &request).await?;
+    let body = body::read(speaker.place(), request, MAX_STATEMENT_BODY_BYTES).await?;
+    let (signed, authority) = ingest::statement(&body.bytes, &app.authorities, app.store.identity().origin())?;
+    let item = Append::Authority(signed);
+    let durable = match (authority, &speaker) {
+        (Authority::Known, _) => append(app, item, LeafType::Authority).await?,
+        (Authority::Unknown, Speaker::Pod(writer)) => {
+            introduce(app, writer, Some(Introduced::Statement), item, LeafType::Authority).await?
+        }
+        (Authority::Unknown, Speaker::Reader(_)) => return Err(Refusal::AuthorityUnknown.into()),
+    };
+    Ok(receipt(app, &durable))
 }
 
 /// Appends what a pod introduces. What is new counts against its quota, which gets back what was not stored after all.

@@ -26,6 +26,8 @@ pub enum Refusal {
     OtherChain(ChainId),
     #[error("namespace {0:?} is not opted in; label it, or stop its sidecars")]
     NamespaceClosed(String),
+    #[error("the statement is by no authority that this collector knows (--authority), which a reader's token needs")]
+    AuthorityUnknown,
     // 412
     #[error("session {0} is not introduced to this log; PUT /v1/sessions/{0} first")]
     SessionUnknown(SessionId),
@@ -40,7 +42,15 @@ pub enum Refusal {
     Batch(CheckError),
     #[error("the heartbeat's signature is not by the session's key")]
     HeartbeatSignature,
+    #[error("the statement's signature is not by the authority whose key it names, or it is for another log")]
+    StatementSignature,
     // 429
+    #[error("pod {pod_uid} writes more than {limit} bytes of records a second, which is the AuditLog's limit here")]
+    PodBytes { pod_uid: String, limit: u64, after: Duration },
+    #[error(
+        "namespace {namespace:?} has written {limit} bytes of records within a day, which is the AuditLog's limit here"
+    )]
+    NamespaceBytes { namespace: String, limit: u64, after: Duration },
     #[error("pod {0} has introduced {MAX_SESSIONS_PER_HOUR} sessions within an hour, which is the limit")]
     TooManySessions(String, Duration),
     #[error("pod {0} has introduced {MAX_CHAINS_PER_DAY} chains within a day, which is the limit")]
@@ -60,10 +70,20 @@ impl Refusal {
         match self {
             Self::Malformed(DecodeError::TooLarge { .. }) => 413,
             Self::Malformed(_) | Self::OtherId { .. } => 400,
-            Self::OtherPod { .. } | Self::OtherCluster { .. } | Self::OtherChain(_) | Self::NamespaceClosed(_) => 403,
+            Self::OtherPod { .. }
+            | Self::OtherCluster { .. }
+            | Self::OtherChain(_)
+            | Self::NamespaceClosed(_)
+            | Self::AuthorityUnknown => 403,
             Self::SessionUnknown(_) | Self::ChainUnknown(_) => 412,
-            Self::WeakKey(_) | Self::Body(_) | Self::Batch(_) | Self::HeartbeatSignature => 422,
-            Self::TooManySessions(..) | Self::TooManyChains(..) | Self::TooManyStatements(..) => 429,
+            Self::WeakKey(_) | Self::Body(_) | Self::Batch(_) | Self::HeartbeatSignature | Self::StatementSignature => {
+                422
+            }
+            Self::TooManySessions(..)
+            | Self::TooManyChains(..)
+            | Self::TooManyStatements(..)
+            | Self::PodBytes { .. }
+            | Self::NamespaceBytes { .. } => 429,
             Self::NamespaceUnknown(..) | Self::Unreadable(_) => 503,
         }
     }
@@ -83,7 +103,13 @@ impl Refusal {
             Self::WeakKey(_) => "weak-key",
             Self::Body(_) | Self::Batch(_) => "batch-does-not-hold",
             Self::HeartbeatSignature => "heartbeat-does-not-hold",
-            Self::TooManySessions(..) | Self::TooManyChains(..) | Self::TooManyStatements(..) => "pod-limit",
+            Self::StatementSignature => "statement-does-not-hold",
+            Self::AuthorityUnknown => "authority-not-known",
+            Self::TooManySessions(..)
+            | Self::TooManyChains(..)
+            | Self::TooManyStatements(..)
+            | Self::PodBytes { .. } => "pod-limit",
+            Self::NamespaceBytes { .. } => "namespace-limit",
             Self::NamespaceUnknown(..) => "namespace-not-known",
             Self::Unreadable(_) => "unreadable",
         }
@@ -95,6 +121,8 @@ impl Refusal {
             Self::TooManySessions(_, after)
             | Self::TooManyChains(_, after)
             | Self::TooManyStatements(_, after)
+            | Self::PodBytes { after, .. }
+            | Self::NamespaceBytes { after, .. }
             | Self::NamespaceUnknown(_, after) => Some(*after),
             Self::Unreadable(_) => Some(Duration::from_secs(1)),
             _ => None,

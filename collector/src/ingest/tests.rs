@@ -134,7 +134,7 @@ fn what_is_over_a_limit_of_the_format_is_too_large_and_not_malformed() {
     let long = [&body[..at - 2], &1025_u16.to_be_bytes(), &[b'a'; 1025], &body[at + 10..]].concat();
     let refusal = session(world.sidecar.id(), &long, &world.token, "").unwrap_err();
     assert_eq!((refusal.status(), refusal.slug()), (413, "too-large"), "{refusal}");
-    assert_eq!(status(statement(&[0, 8, 0, 16, 0, 0])), 413);
+    assert_eq!(status(statement(&[0, 8, 0, 16, 0, 0], &[], "origin")), 413);
 }
 
 #[test]
@@ -351,8 +351,27 @@ fn a_statement_is_taken_by_its_form() {
     let signed = SignedStatement::sign(&world.sidecar.key, [1, 2, 3, 4], "origin", said);
     let mut body = Vec::new();
     signed.encode_into(&mut body);
-    assert_eq!(statement(&body), Ok(signed));
-    assert_eq!(status(statement(&body[..body.len() - 1])), 400);
+    let read = |body: &[u8]| statement(body, &[], "origin");
+    assert_eq!(read(&body), Ok((signed, Authority::Unknown)));
+    assert_eq!(status(read(&body[..body.len() - 1])), 400);
     body[7] = b' ';
-    assert_eq!(status(statement(&body)), 400);
+    assert_eq!(status(read(&body)), 400);
+}
+
+#[test]
+fn a_statement_of_a_known_authority_must_be_signed_by_it_for_this_log() {
+    use indelible_chain::key::PrivateKey;
+    use indelible_chain::note::Algorithm;
+    let key = PrivateKey::from_seed(&[9; 32]);
+    let authority = VerifierKey::new("authority".parse().unwrap(), Algorithm::Ed25519, key.public());
+    let id = *authority.id().as_bytes();
+    let read = |key: &PrivateKey, origin: &str| {
+        let said = Statement::Hold { set: true, by: "legal".into(), reason: "case 7".into() };
+        let mut body = Vec::new();
+        SignedStatement::sign(key, id, origin, said).encode_into(&mut body);
+        statement(&body, std::slice::from_ref(&authority), "origin").map(|(_, authority)| authority)
+    };
+    assert_eq!(read(&key, "origin"), Ok(Authority::Known));
+    assert_eq!(read(&key, "another"), Err(Refusal::StatementSignature));
+    assert_eq!(read(&PrivateKey::from_seed(&[8; 32]), "origin"), Err(Refusal::StatementSignature));
 }

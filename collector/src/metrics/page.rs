@@ -116,6 +116,9 @@ impl Health {
             return Err("the collector is ending".into());
         }
         let store = self.store.get().ok_or("the log is being opened")?;
+        if store.is_read_only() {
+            return Ok(());
+        }
         store.writable().map_err(|error| error.to_string())
     }
 
@@ -127,7 +130,7 @@ impl Health {
             let (requests, bytes) = store.waiting();
             self.metrics.queued_appends.set(gauge(requests as u64));
             self.metrics.queued_bytes.set(gauge(bytes as u64));
-            self.metrics.free_bytes.set(gauge(store.free_bytes()));
+            self.metrics.free_bytes.set(gauge(store.space().free));
         }
         let mut answer = text(StatusCode::OK, self.metrics.encode());
         let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";

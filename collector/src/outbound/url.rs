@@ -1,6 +1,7 @@
 //! Where a request goes: `http://` or `https://`, a host, a port, a path.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use crate::limits::MAX_URL_BYTES;
 
@@ -34,7 +35,8 @@ impl Url {
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         let port = match authority.port() {
             Some(port) => port.as_str().parse().map_err(|_| UrlError)?,
-            None if authority.as_str().ends_with(':') => return Err(UrlError),
+            // A port that is none is no default one.
+            None if authority.as_str() != authority.host() => return Err(UrlError),
             None => {
                 if secure {
                     443
@@ -43,7 +45,8 @@ impl Url {
                 }
             }
         };
-        if host.is_empty() {
+        let is_name = || host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+        if host.is_empty() || host.parse::<IpAddr>().is_err() && !is_name() {
             return Err(UrlError);
         }
         Ok(Self { secure, host, port, path: uri.path().to_owned() })
@@ -130,6 +133,7 @@ mod tests {
             "https://a#f",
             "https://a:",
             "https://a:0x1",
+            "http://-[]",
             &long,
         ] {
             assert_eq!(Url::parse(text), Err(UrlError), "{text}");

@@ -17,7 +17,9 @@ use crate::outbound::Outbound;
 use crate::readers::{Readers, Reviews};
 use crate::reload::{self, Pool, Reloader};
 use crate::settings::{Settings, View, fixed};
+use crate::store::Store;
 use crate::token::{Issuer, KeySet};
+use crate::witness::Asking;
 
 /// Whom to ask.
 pub(super) struct Asked {
@@ -94,7 +96,8 @@ impl Asked {
                     .map_err(wrong("namespaces"))?,
                 None => fixed(Namespaces::Any),
             };
-            return Ok((View { pool, namespaces }, None));
+            let witnesses = fixed(config.cluster.witnesses.clone());
+            return Ok((View { pool, namespaces, witnesses }, None));
         };
         let first_pool = match &config.pool {
             Some(path) => reload::read(path, MAX_POOL_BYTES, pool).map_err(wrong("pool"))?,
@@ -104,9 +107,15 @@ impl Asked {
             Some(path) => reload::read(path, MAX_NAMESPACES_BYTES, namespaces).map_err(wrong("namespaces"))?,
             None => Namespaces::Unheard,
         };
-        let (settings, view) = Settings::new(Arc::new(first_pool), Arc::new(first_namespaces));
+        let (settings, view) =
+            Settings::new(Arc::new(first_pool), Arc::new(first_namespaces), config.cluster.witnesses.clone());
         let watcher = Watcher::new(Arc::clone(api), name.clone(), settings, Arc::clone(&self.metrics));
         Ok((view, Some(watcher)))
+    }
+
+    /// What witnesses are asked with.
+    pub(super) fn witnesses(&self, store: &Arc<Store>) -> Asking {
+        Asking { store: Arc::clone(store), outbound: Arc::clone(&self.outbound), metrics: Arc::clone(&self.metrics) }
     }
 
     /// How readers are known.

@@ -123,6 +123,25 @@ impl Directory {
     }
 }
 
+impl Directory {
+    /// Opens the directory of a log that is there, to read it. On a volume that nobody can write to nobody needs the lock.
+    pub fn open_read_only(files: Arc<dyn Files>, options: &Options) -> Result<Self, OpenError> {
+        if !Seen::look(&*files)?.complete {
+            return Err(OpenError::NoLog { dir: files.name() });
+        }
+        let lock = match files.lock(LOCK) {
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => Box::new(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(OpenError::Locked { dir: files.name() });
+            }
+            lock => lock.map_err(|e| io_error(&*files, "lock it", e))?,
+        };
+        let identity = load(&*files)?;
+        check_origin(&*files, &identity, options.origin.as_deref())?;
+        Ok(Self { files, identity: Arc::new(identity), _lock: lock })
+    }
+}
+
 /// Options that a person gave.
 fn check(options: &Options) -> Result<(), OpenError> {
     if !(MIN_SEGMENT_BYTES..=MAX_SEGMENT_BYTES).contains(&options.segment_bytes) {

@@ -65,6 +65,12 @@ pub enum OpenError {
         /// The data directory.
         dir: String,
     },
+    /// There is no log to read.
+    #[error("data directory {dir} holds no log: `indelible-collector init` makes one; await and --read-only only read")]
+    NoLog {
+        /// The data directory.
+        dir: String,
+    },
     /// The log is another.
     #[error(
         "data directory {dir} holds the log {kept}, --origin says {given}: a log keeps its name; correct one of them"
@@ -215,7 +221,11 @@ impl Category for OpenError {
             Self::Io { .. } => "io",
             Self::Locked { .. } => "locked",
             Self::Newer { .. } => "newer",
-            Self::Foreign { .. } | Self::OriginRequired { .. } | Self::OtherOrigin { .. } | Self::Option(_) => "config",
+            Self::Foreign { .. }
+            | Self::OriginRequired { .. }
+            | Self::NoLog { .. }
+            | Self::OtherOrigin { .. }
+            | Self::Option(_) => "config",
             Self::Broken { .. } | Self::Tile { .. } => "broken",
             Self::Corrupt { .. } | Self::RootDiffers { .. } | Self::Read(_) => "corrupt",
             Self::Shorter { .. } => "shorter",

@@ -46,11 +46,20 @@ pub trait Files: Debug + Send + Sync + 'static {
     /// Takes the directory's lock, for as long as the answer lives. `WouldBlock` if another holds it.
     fn lock(&self, path: &str) -> io::Result<Box<dyn Debug + Send + Sync>>;
 
-    /// Bytes of the volume that can still be written.
-    fn free_bytes(&self) -> io::Result<u64>;
+    /// The room on the volume.
+    fn space(&self) -> io::Result<Space>;
 
     /// The directory's name for people.
     fn name(&self) -> String;
+}
+
+/// The room on a volume, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Space {
+    /// What can still be written.
+    pub free: u64,
+    /// What there is in all.
+    pub total: u64,
 }
 
 /// A file that is read at offsets.

@@ -339,6 +339,14 @@ pub fn opening(shared: &Shared, software: &str) -> Result<Vec<Statement>, OpenEr
     Ok(statements)
 }
 
+/// Whether the log's last word is that it is sealed.
+pub fn has_end(shared: &Shared) -> Result<bool, ReadError> {
+    let leaves = shared.state().durable.leaves.get();
+    let Some(last) = leaves.checked_sub(1) else { return Ok(false) };
+    let last = leaf_at(shared, LeafIndex::new(last))?;
+    Ok(matches!(last, Some(Leaf::Statement { statement: Statement::Sealed { .. }, .. })))
+}
+
 fn unsaid(shared: &Shared) -> Result<Vec<Statement>, OpenError> {
     let files = &*shared.files;
     let leaves = shared.state().durable.leaves;

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use super::directory::Identity;
 use super::error::{Fatal, ReadError};
-use super::files::{self, Files, ReadAt};
+use super::files::{self, Files, ReadAt, Space};
 use super::index::Index;
 use super::index::decide::{ChainState, Placed};
 use super::index::sealed::{self, Header, RowsKey, SealedIndex};
@@ -49,8 +49,9 @@ pub struct Shared {
     tags: RowsKey,
     /// Held while an index is made again.
     mending: Mutex<()>,
-    /// Free bytes of the volume when the writer last looked.
+    /// Free bytes of the volume when the writer last looked, and how many there are in all.
     free: AtomicU64,
+    total: AtomicU64,
     /// Since when the writer has been at what it does; `None` while it waits.
     busy: Mutex<Option<Instant>>,
 }
@@ -157,6 +158,7 @@ impl Shared {
             open: Mutex::default(),
             mending: Mutex::default(),
             free: AtomicU64::new(u64::MAX),
+            total: AtomicU64::new(u64::MAX),
             busy: Mutex::default(),
         }
     }
@@ -173,14 +175,20 @@ impl Shared {
 
     /// Asks for the free bytes of the volume, which may take as long as the volume likes.
     pub fn measure(&self) -> io::Result<u64> {
-        let free = self.files.free_bytes()?;
+        let Space { free, total } = self.files.space()?;
         self.free.store(free, Ordering::Relaxed);
+        self.total.store(total, Ordering::Relaxed);
         Ok(free)
     }
 
     /// Free bytes of the volume when they were last asked for: at once.
     pub fn free(&self) -> u64 {
         self.free.load(Ordering::Relaxed)
+    }
+
+    /// The volume's room when it was last asked for: at once.
+    pub fn space(&self) -> Space {
+        Space { free: self.free(), total: self.total.load(Ordering::Relaxed) }
     }
 
     /// The writer begins something that the volume may hold up.

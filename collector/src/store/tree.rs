@@ -15,10 +15,12 @@ use indelible_chain::checkpoint::Checkpoint;
 use indelible_chain::digest::Digest;
 use indelible_chain::frame::SegmentFrame;
 use indelible_chain::id::{LeafIndex, Time};
-use indelible_chain::merkle::{HashSource, ProveError, Tree as Edge, leaf_hash};
-use indelible_chain::tile::{BundleId, CompletedTile, TILE_WIDTH, TileEdge, TileId, encode_tile};
+use indelible_chain::merkle::{HashSource, ProveError, Tree as Edge, leaf_hash, prove_consistency};
+use indelible_chain::note::{Note, NoteSignature};
+use indelible_chain::tile::{
+    BundleId, CompletedTile, TILE_WIDTH, TileEdge, TileHashes, TileHashesError, TileId, encode_tile,
+};
 
-use super::Published;
 use super::directory::{CHECKPOINT, CHECKPOINTS, io_error};
 use super::error::{Fatal, OpenError, ReadError};
 use super::files::{self, parent};
@@ -26,6 +28,7 @@ use super::read::enter;
 use super::recover::Signed;
 use super::segment::{Depth, Walker};
 use super::shared::{Shared, absent};
+use super::{Extension, Published};
 use crate::failpoint::failpoint;
 use crate::limits;
 
@@ -43,6 +46,8 @@ pub struct Shown {
     view: RwLock<Arc<View>>,
     /// Sizes whose checkpoints are kept, ascending.
     kept: Mutex<BTreeSet<u64>>,
+    /// Held while a kept checkpoint is written: the tree keeps it, witnesses add to it.
+    keeping: Mutex<()>,
 }
 
 /// The tree's one owner.
@@ -143,7 +148,7 @@ impl Tree {
         let kept = names.iter().filter_map(|name| name.parse().ok()).collect();
         let note = signed.map_or_else(Bytes::new, |signed| signed.note.clone().into());
         let view = View { published: Arc::new(Published { size, root, note }), edge: edge.clone() };
-        let shown = Shown { view: RwLock::new(Arc::new(view)), kept: Mutex::new(kept) };
+        let shown = Shown { view: RwLock::new(Arc::new(view)), kept: Mutex::new(kept), keeping: Mutex::default() };
         let mut tree = Self {
             shown: Arc::new(shown),
             edge,
@@ -267,6 +272,8 @@ impl Tree {
     }
 
     fn keep(&self, size: u64, note: &[u8]) -> Result<(), Fatal> {
+        let _keeping = self.shown.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+        // With cosignatures it may be kept already.
         if self.shown.keeps(size) {
             return Ok(());
         }
@@ -381,4 +388,61 @@ pub fn kept_checkpoint(shared: &Shared, shown: &Shown, size: u64) -> Result<Opti
     let path = format!("{CHECKPOINTS}/{size}");
     let note = files::read(&*shared.files, &path, limits::SMALL_FILE_BYTES).map_err(|e| ReadError::io(&path, e))?;
     Ok(note.map(Bytes::from))
+}
+
+/// The newest checkpoint, with the proof that it extends the tree of `old` leaves; `None` if that is larger.
+pub fn extension(shared: &Shared, shown: &Shown, old: u64) -> Result<Option<Extension>, ReadError> {
+    let view = shown.view();
+    let size = view.published.size;
+    if old > size {
+        return Ok(None);
+    }
+    let read = |id: TileId| match view.edge.tile(id) {
+        Some(hashes) => Ok(hashes.to_vec()),
+        None => stored_tile(shared, id.level(), id.index()),
+    };
+    match prove_consistency(old, size, &TileHashes::new(size, read)) {
+        Ok(proof) => Ok(Some((view.published.clone(), proof))),
+        Err(ProveError::Source(TileHashesError::Read { source, .. })) => Err(source),
+        Err(error) => Err(absent("tile".into(), error.to_string())),
+    }
+}
+
+/// Adds cosignatures to a checkpoint, one of each key, and keeps it; where nothing may be written, only in memory.
+pub fn cosign(
+    shared: &Shared,
+    shown: &Shown,
+    published: &Published,
+    lines: Vec<NoteSignature>,
+    write: bool,
+) -> Result<(), Fatal> {
+    let _keeping = shown.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+    let size = published.size;
+    // What cannot be read back is written anew: the log's own signature is what counts.
+    let kept = kept_checkpoint(shared, shown, size).ok().flatten();
+    let Some(mut note) = kept.and_then(|note| Note::parse(&note).ok()).or_else(|| Note::parse(&published.note).ok())
+    else {
+        return Ok(());
+    };
+    for line in lines {
+        let known =
+            note.signatures().iter().any(|known| (known.name(), known.key_id()) == (line.name(), line.key_id()));
+        // As many as a note has room for.
+        if !known && note.add(line).is_err() {
+            break;
+        }
+    }
+    let bytes = Bytes::from(note.to_string().into_bytes());
+    if write {
+        let path = format!("{CHECKPOINTS}/{size}");
+        // Crash before or within: it is kept without, or not at all; the witness is asked again.
+        files::replace(&*shared.files, &path, &bytes).map_err(|e| shared.stop(Fatal::io("write", &path, &e)))?;
+        shown.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(size);
+    }
+    let mut view = shown.view.write().unwrap_or_else(PoisonError::into_inner);
+    if view.published.size == size {
+        let published = Arc::new(Published { size, root: published.root, note: bytes });
+        *view = Arc::new(View { published, edge: view.edge.clone() });
+    }
+    Ok(())
 }

@@ -8,13 +8,13 @@ use indelible_chain::id::Time;
 use indelible_chain::leaf::Leaf;
 use indelible_chain::stored::Codec;
 use indelible_collector::clock::{Clock, ManualClock};
-use indelible_collector::ingest::Namespaces;
-use indelible_collector::readers::Readers;
-use indelible_collector::settings::fixed;
 use indelible_collector::desk::Desk;
 use indelible_collector::http::{App, Gate, Server};
+use indelible_collector::ingest::{ByteLimits, Namespaces};
 use indelible_collector::metrics::Metrics;
+use indelible_collector::readers::Readers;
 use indelible_collector::reload::{certified_key, server_config};
+use indelible_collector::settings::fixed;
 use indelible_collector::store::{Options, SealReason, Store};
 use indelible_collector::token::{Issuer, KeySet, Tokens};
 use tokio::sync::watch;
@@ -43,11 +43,17 @@ impl Inside {
         let keys = watch::channel(Arc::new(KeySet::parse(&read("jwks.json")).unwrap())).1;
         let issuer = Issuer { url: site.issuer.url.clone(), keys, wanted: None };
         let (drain, draining) = watch::channel(false);
-        let desk = Desk::start(Arc::clone(&store), Arc::clone(&clock) as Arc<dyn Clock>, Arc::clone(&metrics));
+        let desk = Desk::start(
+            Arc::clone(&store),
+            Arc::clone(&clock) as Arc<dyn Clock>,
+            Arc::clone(&metrics),
+            ByteLimits::default(),
+        );
         let app = App {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             tokens: Tokens::new(vec![issuer], AUDIENCE.into(), READER_AUDIENCE.into()),
+            authorities: Vec::new(),
             readers: Readers::None,
             cluster_uid: String::new(),
             namespaces: fixed(Namespaces::Any),

@@ -371,3 +371,84 @@ async fn there_is_no_call_that_changes_or_removes_what_is_stored() {
     assert_eq!(writer.client.call(Method::DELETE, "/v1", bytes::Bytes::new()).await.status, 404);
     assert_eq!(collector.client().await.get("/v1/frames").await.body, before);
 }
+
+#[tokio::test]
+async fn who_writes_more_than_its_limit_waits_and_others_go_on() {
+    let collector = Collector::start(&["--limit-pod-bytes", "1Ki", "--limit-namespace-bytes", "64Ki"]);
+    let (mut a, mut b) = (Writer::new(&collector, "a").await, Writer::new(&collector, "b").await);
+    let line = [b'x'; 4000];
+    assert_eq!(a.send(&[&line]).await.status, 200, "a batch is taken whole");
+    let next = a.next(&[&line]);
+    let refused = a.client.post("/v1/batches", next.clone()).await;
+    assert_eq!((refused.status.as_u16(), refused.problem()), (429, "pod-limit".into()));
+    let after: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=3).contains(&after), "{after}");
+    assert_eq!(b.send(&[&line]).await.status, 200);
+    // What is stored already costs nothing, and what does not hold neither.
+    let again = || a.client.post("/v1/batches", next.clone());
+    assert_eq!(crate::client::until(again, |answer| answer.status != 429).await.status, 200);
+    let long = vec![b'x'; 60_000];
+    let over = b.next(&[&long]);
+    let b_again = || b.client.post("/v1/batches", over.clone());
+    assert_eq!(crate::client::until(b_again, |answer| answer.status != 429).await.status, 200);
+    let mut c = Writer::new(&collector, "c").await;
+    let refused = c.send(&[b"one more"]).await;
+    assert_eq!((refused.status.as_u16(), refused.problem()), (429, "namespace-limit".into()));
+    assert_eq!(refused.header("retry-after"), Some("300"));
+}
+
+#[tokio::test]
+async fn what_was_not_stored_does_not_count_against_a_limit() {
+    let collector = Collector::start(&["--limit-namespace-bytes", "1Ki"]);
+    let mut writer = Writer::new(&collector, "a").await;
+    let (mut sealed, body) = writer.chain.batch(&writer.sidecar, &[&[b'x'; 900]]);
+    let good = upload(&sealed, &body);
+    sealed.signature[0] ^= 1;
+    for _ in 0..3 {
+        assert_eq!(writer.client.post("/v1/batches", upload(&sealed, &body)).await.status, 422);
+    }
+    for _ in 0..3 {
+        assert_eq!(writer.client.post("/v1/batches", good.clone()).await.status, 200, "stored once, counted once");
+    }
+    assert_eq!(writer.send(&[&[b'x'; 900]]).await.status, 200);
+    assert_eq!(writer.send(&[b"x"]).await.problem(), "namespace-limit");
+}
+
+#[tokio::test]
+async fn a_known_authoritys_statement_is_taken_with_a_readers_token_and_no_other_is() {
+    use indelible_chain::key::PrivateKey;
+    use indelible_chain::note::{Algorithm, VerifierKey};
+    let key = PrivateKey::from_seed(&[9; 32]);
+    let vkey = VerifierKey::new("authority".parse().unwrap(), Algorithm::Ed25519, key.public());
+    let collector = Collector::start(&["--readers", "jwks", "--authority", &vkey.to_string()]);
+    let client = collector.client().await;
+    let reader = client.with_reader_token(&collector.site.issuer.reader_token(now_seconds()));
+    let statement = || Statement::Accepted { finding: "f".into(), by: "me".into(), reason: "known".into() };
+    let sign = |key: &PrivateKey, id, origin: &str| {
+        let mut bytes = Vec::new();
+        SignedStatement::sign(key, id, origin, statement()).encode_into(&mut bytes);
+        bytes
+    };
+    let (id, origin) = (*vkey.id().as_bytes(), collector.site.vkey.name().as_str().to_owned());
+    let taken = reader.post("/v1/statements", sign(&key, id, &origin)).await;
+    assert_eq!(taken.status, 200, "{taken:?}");
+    let got = receipt(&collector, &taken);
+    assert!(got.index.get() > 0);
+    let other_log = reader.post("/v1/statements", sign(&key, id, "other")).await;
+    assert_eq!((other_log.status.as_u16(), other_log.problem()), (422, "statement-does-not-hold".into()));
+    let unknown = reader.post("/v1/statements", sign(&key, [0; 4], &origin)).await;
+    assert_eq!((unknown.status.as_u16(), unknown.problem()), (403, "authority-not-known".into()));
+    assert_eq!(client.post("/v1/statements", sign(&key, id, &origin)).await.status, 401, "without any token");
+    let writer = Writer::new(&collector, "a").await;
+    let forged = writer.client.post("/v1/statements", sign(&PrivateKey::from_seed(&[8; 32]), id, &origin)).await;
+    assert_eq!(forged.status, 422, "nor does a pod hand in what a known authority did not sign");
+}
+
+#[tokio::test]
+async fn a_log_says_how_much_room_its_volume_has_and_whether_it_has_its_end() {
+    let collector = Collector::start(&[]);
+    let log = collector.client().await.get("/v1/log").await.json();
+    assert_eq!(log["sealed"], false);
+    let (free, total) = (log["free_bytes"].as_u64().unwrap(), log["total_bytes"].as_u64().unwrap());
+    assert!(0 < free && free <= total && total < u64::MAX, "{log}");
+}

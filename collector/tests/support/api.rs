@@ -227,7 +227,7 @@ fn whole(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
 
 async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<Response<Body>, Infallible> {
     let (parts, body) = request.into_parts();
-    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let asked = format!("{} {} {}", parts.method, parts.uri, String::from_utf8_lossy(&body));
     let mood = {
         let mut state = state.lock().unwrap();

@@ -9,7 +9,7 @@ use std::fmt::Debug;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::{Files, Grow, ReadAt, parent};
+use super::{Files, Grow, ReadAt, Space, parent};
 
 /// How a step goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -351,8 +351,9 @@ impl Files for MemoryFiles {
         Ok(Box::new(MemoryLock(self.clone())))
     }
 
-    fn free_bytes(&self) -> io::Result<u64> {
-        Ok(self.disk().free)
+    fn space(&self) -> io::Result<Space> {
+        let free = self.disk().free;
+        Ok(Space { free, total: free })
     }
 
     fn name(&self) -> String {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use rustix::io::Errno;
 
-use super::{Files, Grow, ReadAt};
+use super::{Files, Grow, ReadAt, Space};
 
 /// A directory of the machine.
 #[derive(Clone, Debug)]
@@ -94,9 +94,10 @@ impl Files for RealFiles {
         }
     }
 
-    fn free_bytes(&self) -> io::Result<u64> {
+    fn space(&self) -> io::Result<Space> {
         let volume = statvfs(&self.dir)?;
-        Ok(volume.f_bavail.saturating_mul(volume.f_frsize))
+        let bytes = |blocks: u64| blocks.saturating_mul(volume.f_frsize);
+        Ok(Space { free: bytes(volume.f_bavail), total: bytes(volume.f_blocks) })
     }
 
     fn name(&self) -> String {
