@@ -301,11 +301,11 @@ pub const MAX_API_PAUSE: Duration = Duration::from_secs(5);
 /// Bytes of an event of the ConfigMap that is watched: 1 MiB of data, escaped, with what stands round it.
 pub const MAX_CONFIGMAP_BYTES: usize = 4 << 20;
 /// Seconds that a watch is asked to last.
-pub const WATCH_SECONDS: u64 = 300;
+pub const WATCH_SECONDS: u64 = 120;
 /// A watch that is over before that has failed.
 pub const LEAST_WATCH: Duration = Duration::from_secs(1);
-/// How long a watch may be silent.
-pub const WATCH_SILENCE: Duration = Duration::from_secs(150);
+/// How long a watch may be silent: longer than it lasts, since the API server has nothing to say of what does not change.
+pub const WATCH_SILENCE: Duration = Duration::from_secs(WATCH_SECONDS + 30);
 /// How long an issuer's keys may take to come.
 pub const JWKS_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest that an issuer's keys are used before they are fetched again.

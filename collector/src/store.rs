@@ -410,6 +410,11 @@ impl Store {
         self.shared.space()
     }
 
+    /// When the newest leaf was received.
+    pub fn newest_leaf_time(&self) -> Time {
+        self.shared.state().last_time()
+    }
+
     /// Whether the log has its end, or is about to get it.
     pub fn is_sealed(&self) -> bool {
         self.threads.as_ref().map_or(self.sealed, Threads::is_sealing)

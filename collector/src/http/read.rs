@@ -92,6 +92,7 @@ struct Log<'a> {
     size: u64,
     software: &'static str,
     sealed: bool,
+    newest_leaf_time: i64,
     free_bytes: u64,
     total_bytes: u64,
 }
@@ -107,6 +108,7 @@ pub(super) fn log<B>(app: &App, request: &Request<B>) -> Answer {
         size: app.store.checkpoint().size,
         software: SOFTWARE,
         sealed: app.store.is_sealed(),
+        newest_leaf_time: app.store.newest_leaf_time().nanos(),
         free_bytes: app.store.space().free,
         total_bytes: app.store.space().total,
     };

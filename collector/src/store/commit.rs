@@ -142,9 +142,7 @@ impl Writer {
     ) -> Result<Self, Fatal> {
         let (path, start, last_time) = {
             let state = shared.state();
-            let sealed = state.sealed.iter().map(|sealed| sealed.header.last_time).max();
-            let last_time = sealed.map_or(state.table.last_time, |time| time.max(state.table.last_time));
-            (segment_path(state.table.first), state.durable.bytes, last_time)
+            (segment_path(state.table.first), state.durable.bytes, state.last_time())
         };
         let group = Vec::new();
         let mut writer = Self { shared, clock, options, file, path, group, start, last_time, forgot: last_time };

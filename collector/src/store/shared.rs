@@ -13,7 +13,7 @@ use std::time::Instant;
 use indelible_chain::batch::Commitment;
 use indelible_chain::digest::Digest;
 use indelible_chain::frame::SegmentFrame;
-use indelible_chain::id::{ChainId, LeafIndex, Seq, SessionId};
+use indelible_chain::id::{ChainId, LeafIndex, Seq, SessionId, Time};
 use indelible_chain::leaf::Leaf;
 use indelible_chain::merkle::leaf_hash;
 use tokio::sync::watch;
@@ -77,6 +77,14 @@ pub struct State {
     pub durable: Reach,
     /// Sessions and chains in memory.
     pub index: Index,
+}
+
+impl State {
+    /// The time of the newest leaf.
+    pub fn last_time(&self) -> Time {
+        let sealed = self.sealed.iter().map(|sealed| sealed.header.last_time).max();
+        sealed.map_or(self.table.last_time, |time| time.max(self.table.last_time))
+    }
 }
 
 /// How far something reaches.

@@ -449,6 +449,8 @@ async fn a_log_says_how_much_room_its_volume_has_and_whether_it_has_its_end() {
     let collector = Collector::start(&[]);
     let log = collector.client().await.get("/v1/log").await.json();
     assert_eq!(log["sealed"], false);
+    let age = now_seconds() - log["newest_leaf_time"].as_i64().unwrap() / 1_000_000_000;
+    assert!((0..60).contains(&age), "its start is a leaf: {log}");
     let (free, total) = (log["free_bytes"].as_u64().unwrap(), log["total_bytes"].as_u64().unwrap());
     assert!(0 < free && free <= total && total < u64::MAX, "{log}");
 }
