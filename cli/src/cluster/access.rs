@@ -124,9 +124,29 @@ async fn config(args: &ClusterArgs) -> Result<Config, ConnectError> {
         let text = "your kubeconfig has no current context: name one with --context, or `kubectl config use-context`";
         return Err(ConnectError::Kubeconfig(text.to_owned()));
     }
+    let proxy = proxy(&kubeconfig, args.context.as_ref());
     let options = KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
     let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
-    config.map_err(|e| ConnectError::Kubeconfig(format!("your kubeconfig cannot be used: {}", one_line(&why(&e)))))
+    let mut config = config
+        .map_err(|e| ConnectError::Kubeconfig(format!("your kubeconfig cannot be used: {}", one_line(&why(&e)))))?;
+    if let Some(proxy) = proxy {
+        return Err(ConnectError::Kubeconfig(format!(
+            "the cluster of your kubeconfig is behind the proxy {} (proxy-url), and this program speaks to none: name a \
+             context without it, for example one that goes through an SSH tunnel",
+            one_line(&proxy)
+        )));
+    }
+    // The environment's proxy is for other things than a cluster more often than not; NO_PROXY need not be asked.
+    config.proxy_url = None;
+    Ok(config)
+}
+
+/// The proxy that the context's cluster asks for.
+fn proxy(kubeconfig: &Kubeconfig, context: Option<&String>) -> Option<String> {
+    let context = context.or(kubeconfig.current_context.as_ref())?;
+    let context = kubeconfig.contexts.iter().find(|of| of.name == *context)?.context.as_ref()?;
+    let cluster = kubeconfig.clusters.iter().find(|of| of.name == context.cluster)?.cluster.as_ref()?;
+    cluster.proxy_url.clone().filter(|url| !url.is_empty())
 }
 
 /// Without a kubeconfig: the pod's own account, if this is one.
@@ -141,4 +161,20 @@ fn in_a_pod(error: &KubeconfigError, args: &ClusterArgs) -> Result<Config, Conne
         let text = "there is no kubeconfig: name one with --kubeconfig or KUBECONFIG, or make ~/.kube/config";
         ConnectError::Kubeconfig(text.to_owned())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_is_asked_for_by_the_cluster_of_the_context_that_is_meant() {
+        let config = "apiVersion: v1\nkind: Config\ncurrent-context: a\ncontexts:\n- {name: a, context: {cluster: plain, user: \
+            u}}\n- {name: b, context: {cluster: far, user: u}}\nclusters:\n- {name: plain, cluster: {server: \
+            'https://a'}}\n- {name: far, cluster: {server: 'https://b', proxy-url: 'http://proxy:3128'}}\n";
+        let config = Kubeconfig::from_yaml(config).unwrap();
+        assert_eq!(proxy(&config, None), None);
+        assert_eq!(proxy(&config, Some(&"b".to_owned())).as_deref(), Some("http://proxy:3128"));
+        assert_eq!(proxy(&config, Some(&"none".to_owned())), None);
+    }
 }
