@@ -185,6 +185,14 @@ fn won(written: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use bytes::Bytes;
+    use http::{Method, Request, Response, StatusCode};
+    use http_body_util::Full;
+    use kube::client::Body;
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn now() -> Timestamp {
@@ -237,4 +245,97 @@ mod tests {
     }
 
     const _: () = assert!(LEASE_RENEW_DEADLINE.as_secs() < LEASE_DURATION.as_secs());
+
+    /// The API server's Lease, with its version. While it hangs, nobody is answered.
+    #[derive(Debug, Default)]
+    struct Server {
+        lease: Option<Value>,
+        version: u64,
+        hangs_for: Option<&'static str>,
+    }
+
+    fn answer(server: &mut Server, method: &Method, body: &[u8]) -> (StatusCode, Value) {
+        let failure = |code: StatusCode, reason: &str| {
+            let status = json!({
+                "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code.as_u16(), "reason": reason,
+            });
+            (code, status)
+        };
+        if *method == Method::GET {
+            return server
+                .lease
+                .clone()
+                .map_or_else(|| failure(StatusCode::NOT_FOUND, "NotFound"), |lease| (StatusCode::OK, lease));
+        }
+        let mut lease: Value = serde_json::from_slice(body).unwrap();
+        let now = server.lease.as_ref().map(|lease| lease["metadata"]["resourceVersion"].clone()).unwrap_or_default();
+        if lease["metadata"]["resourceVersion"] != now {
+            return failure(StatusCode::CONFLICT, "Conflict");
+        }
+        server.version += 1;
+        lease["metadata"]["resourceVersion"] = server.version.to_string().into();
+        server.lease = Some(lease.clone());
+        (StatusCode::OK, lease)
+    }
+
+    /// A candidate that asks `server`, and whether it leads.
+    fn candidate(server: &Arc<Mutex<Server>>, me: &'static str) -> (Election, watch::Receiver<bool>) {
+        let server = Arc::clone(server);
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let server = Arc::clone(&server);
+            async move {
+                let (parts, body) = request.into_parts();
+                let body = body.collect_bytes().await?;
+                if server.lock().unwrap().hangs_for == Some(me) {
+                    std::future::pending::<()>().await;
+                }
+                let (code, value) = answer(&mut server.lock().unwrap(), &parts.method, &body);
+                let response = Response::builder().status(code).body(Full::new(Bytes::from(value.to_string())));
+                response.map_err(kube::Error::HttpError)
+            }
+        });
+        let (leading, leads) = watch::channel(false);
+        (Election::new(Client::new(service, "r"), "r", me.to_owned(), leading), leads)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_that_is_cut_off_has_stopped_before_another_begins() {
+        let server = Arc::new(Mutex::new(Server::default()));
+        let (a, mut a_leads) = candidate(&server, "a");
+        let (b, mut b_leads) = candidate(&server, "b");
+        tokio::spawn(a.run(std::future::pending()));
+        a_leads.wait_for(|leads| *leads).await.unwrap();
+        tokio::spawn(b.run(std::future::pending()));
+        tokio::time::sleep(LEASE_DURATION * 4).await;
+        assert!(*a_leads.borrow() && !*b_leads.borrow());
+
+        let cut_off = Instant::now();
+        server.lock().unwrap().hangs_for = Some("a");
+        a_leads.wait_for(|leads| !*leads).await.unwrap();
+        assert!(cut_off.elapsed() <= LEASE_RENEW_DEADLINE, "{:?}", cut_off.elapsed());
+        assert!(!*b_leads.borrow());
+        b_leads.wait_for(|leads| *leads).await.unwrap();
+        assert!(cut_off.elapsed() >= LEASE_RENEW_DEADLINE, "{:?}", cut_off.elapsed());
+        // Heard again, it finds another's Lease.
+        server.lock().unwrap().hangs_for = None;
+        tokio::time::sleep(LEASE_DURATION * 4).await;
+        assert!(!*a_leads.borrow() && *b_leads.borrow());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_that_ends_gives_the_lease_back_and_nobody_waits_for_it() {
+        let server = Arc::new(Mutex::new(Server::default()));
+        let (a, mut a_leads) = candidate(&server, "a");
+        let (b, mut b_leads) = candidate(&server, "b");
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let a = tokio::spawn(a.run(async { drop(ended.await) }));
+        a_leads.wait_for(|leads| *leads).await.unwrap();
+        tokio::spawn(b.run(std::future::pending()));
+        let begun = Instant::now();
+        drop(end);
+        a.await.unwrap();
+        assert!(!*a_leads.borrow());
+        b_leads.wait_for(|leads| *leads).await.unwrap();
+        assert!(begun.elapsed() <= LEASE_RETRY, "{:?}", begun.elapsed());
+    }
 }
