@@ -21,6 +21,7 @@ use tokio_rustls::TlsConnector;
 use crate::api::AuditLog;
 use crate::limits::{CHECK_PATIENCE, MAX_CHECK_ANSWER_BYTES};
 use crate::names::WEBHOOK_CONFIGURATION;
+use crate::reconcile::apply::words;
 
 /// What does not answer. The text says what to look at.
 #[derive(Debug, thiserror::Error)]
@@ -30,9 +31,9 @@ pub enum CheckError {
     Runtime(#[source] std::io::Error),
     #[error("cannot find the API server: {0}")]
     Cluster(#[source] kube::Error),
-    #[error("AuditLogs are not served: {0}; apply the CustomResourceDefinition (indelible-operator crd)")]
+    #[error("AuditLogs are not served: {}; apply the CustomResourceDefinition (indelible-operator crd)", words(.0))]
     Definition(#[source] kube::Error),
-    #[error("there is no MutatingWebhookConfiguration {WEBHOOK_CONFIGURATION}: {0}; is the release installed?")]
+    #[error("there is no MutatingWebhookConfiguration {WEBHOOK_CONFIGURATION}: {}; is the release installed?", words(.0))]
     Configuration(#[source] kube::Error),
     #[error("the webhook's configuration has no {0} yet: the operator writes it at its start; look at its log")]
     Incomplete(&'static str),

@@ -22,6 +22,7 @@ use crate::limits::{RETRY_FIRST, SHUTDOWN_PATIENCE};
 use crate::metrics::{self, Readiness};
 use crate::observe;
 use crate::observed::{Injection, Observations, PoolViews};
+use crate::reconcile::apply::words;
 use crate::reconcile::{self, dereference};
 use crate::witness::serve::Witness;
 use crate::witness::{self, Board};
@@ -189,8 +190,9 @@ async fn lead_pools(leader: Leader) {
 
 /// What is read once, before anything is reconciled.
 async fn beginning(process: &Process) -> Result<(reconcile::facts::Cluster, Keys), String> {
-    let cluster =
-        dereference::cluster(&process.client).await.map_err(|error| format!("reading the cluster: {error}"))?;
+    let cluster = dereference::cluster(&process.client)
+        .await
+        .map_err(|error| format!("reading the cluster: {}", words(&error)))?;
     let keys = Keys::open(process.client.clone(), &process.config.namespace, &cluster.uid).await;
     Ok((cluster, keys.map_err(|error| error.to_string())?))
 }

@@ -26,7 +26,7 @@ use crate::observed::PoolName;
 
 /// What was not applied: the object, and the API server's words.
 #[derive(Debug, thiserror::Error)]
-#[error("{kind} {name}: {source}")]
+#[error("{kind} {name}: {}", words(source))]
 pub struct ApplyError {
     /// Its kind.
     pub kind: String,
@@ -34,6 +34,14 @@ pub struct ApplyError {
     pub name: String,
     /// Why.
     pub source: kube::Error,
+}
+
+/// What an error says to people: the API server's own sentence where it answered.
+pub fn words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        other => other.to_string(),
+    }
 }
 
 /// What was applied to one pool, so that it is not applied again.

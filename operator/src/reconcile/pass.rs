@@ -12,7 +12,7 @@ use kube::runtime::controller::Action;
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::json;
 
-use super::apply::{ApplyError, Writer};
+use super::apply::{ApplyError, Writer, words};
 use super::build::{Plot, build, epoch};
 use super::dereference::dereference;
 use super::facts::Dereferenced;
@@ -32,11 +32,11 @@ use crate::observed::{CollectorView, Confirmed, Observed, PoolName, PoolView, Se
 /// What ended a pass.
 #[derive(Debug, thiserror::Error)]
 enum PassError {
-    #[error("reading what belongs to it: {0}")]
+    #[error("reading what belongs to it: {}", words(.0))]
     Read(#[source] kube::Error),
     #[error(transparent)]
     Apply(#[from] ApplyError),
-    #[error("writing the status: {0}")]
+    #[error("writing the status: {}", words(.0))]
     Status(#[source] kube::Error),
 }
 

@@ -240,6 +240,18 @@ async fn what_somebody_else_changed_is_put_right() {
 }
 
 #[tokio::test]
+async fn what_the_api_server_refuses_is_told_in_its_own_words() {
+    let server = new_server();
+    server.lock().unwrap().fail_at = Some(12);
+    look_at(&context(&server, Observations::new()), audit_log()).await;
+    let status = server.lock().unwrap().objects[AUDIT_LOGS]["status"].clone();
+    let degraded = status["conditions"].as_array().unwrap().iter().find(|c| c["type"] == "Degraded").unwrap().clone();
+    assert_eq!(degraded["reason"], "ApplyFailed");
+    let message = degraded["message"].as_str().unwrap();
+    assert!(message.ends_with("payments-reader: InternalError"), "{message}");
+}
+
+#[tokio::test]
 async fn an_audit_log_that_cannot_be_read_says_so_and_changes_nothing_else() {
     let server = new_server();
     let mut bad = audit_log();
