@@ -245,6 +245,7 @@ mod tests {
             chains: vec![OpenChain { container: None }; open],
             last_heartbeat: 0,
             software: None,
+            excluded: None,
         }
     }
 

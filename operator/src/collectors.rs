@@ -141,7 +141,13 @@ pub struct Session {
     /// The sidecar's name and version.
     #[serde(default)]
     pub software: Option<String>,
+    /// Containers that it leaves out, by comma; [`READS_NOTHING`] where it cannot read the node's log files.
+    #[serde(default)]
+    pub excluded: Option<String>,
 }
+
+/// What a sidecar that cannot read any log file says that it leaves out.
+pub const READS_NOTHING: &str = "*";
 
 /// A chain of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -405,7 +411,7 @@ mod tests {
                 "chains":[{"chain_id":"c","container":null,"next_seq":4}],"last_heartbeat":5}"#,
         )
         .unwrap();
-        assert_eq!((session.chains.len(), session.software), (1, None));
+        assert_eq!((session.chains.len(), session.software, session.excluded), (1, None, None));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::core::{Selector, SelectorExt as _};
 
 use crate::api::{AuditLogSpec, Coverage};
-use crate::collectors::Session;
+use crate::collectors::{READS_NOTHING, Session};
 use crate::limits::NAMED_PODS;
 use crate::names::{COLLECTOR_PORT, LABEL_INJECT};
 use crate::observed::{Confirmed, Covered, Missing, OptedIn, PoolName};
@@ -133,7 +133,10 @@ fn reason(
     if now.duration_since(heard(session)) > ALIVE {
         return Some(Reason::Silent);
     }
-    // Whoever has left containers out may have left out all.
+    if let Some(excluded) = &session.excluded {
+        return (excluded == READS_NOTHING).then_some(Reason::Unreadable);
+    }
+    // An older collector does not say. Whoever has left containers out may have left out all.
     let may_be_empty = !namespace.enforced && !facts.spec.containers.exclude.is_empty();
     let is_empty = session.chains.is_empty() && !may_be_empty && now.duration_since(pod.created) >= GRACE;
     is_empty.then_some(Reason::Unreadable)
@@ -269,6 +272,7 @@ mod tests {
             chains: vec![OpenChain { container: Some("app".to_owned()) }],
             last_heartbeat: i64::try_from(ago(seconds_ago).as_nanosecond()).unwrap(),
             software: None,
+            excluded: None,
         }
     }
 
@@ -361,6 +365,17 @@ mod tests {
             assert_eq!((*reason, *pods), (wanted, count));
             assert!(message.ends_with(names) && message.contains(remedy), "{message}");
         }
+    }
+
+    #[test]
+    fn a_sidecar_that_says_it_reads_nothing_is_believed_and_one_that_says_otherwise_too() {
+        let says = |excluded: &str| {
+            let mut session = session("a", 10);
+            session.chains.clear();
+            session.excluded = Some(excluded.to_owned());
+            Shop::new([pod("a", &[OURS])], [session]).numbers().2
+        };
+        assert_eq!((says(READS_NOTHING), says(""), says("istio-proxy")), (0, 1, 1));
     }
 
     #[test]

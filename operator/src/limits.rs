@@ -88,8 +88,8 @@ pub const MAX_WITNESS_BODY_BYTES: usize = 16 << 10;
 pub const MAX_WITNESS_CONNECTIONS: usize = 256;
 /// How long a client of the witness may take over the head of a request.
 pub const WITNESS_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a request to the witness may take: the write that it waits for, and the API server's time.
-pub const WITNESS_REQUEST_TIMEOUT: Duration = Duration::from_secs(25);
+/// How long a request to the witness may take, the write that it waits for included; collectors wait for 20 s.
+pub const WITNESS_REQUEST_TIMEOUT: Duration = Duration::from_secs(18);
 /// How long the witness waits after a connection that could not be accepted.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// The time between two writes of a pool's witness memory.
@@ -97,7 +97,7 @@ pub const MEMORY_WRITE_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a change that nobody waits for may wait for the next write of the memory.
 pub const LAZY_WRITE_INTERVAL: Duration = Duration::from_mins(1);
 /// How long the API server may take over the memory.
-pub const MEMORY_API_TIMEOUT: Duration = Duration::from_secs(10);
+pub const MEMORY_API_TIMEOUT: Duration = Duration::from_secs(7);
 /// How long a memory that could not be read or written waits before it is read again.
 pub const MEMORY_RETRY: Duration = Duration::from_secs(2);
 /// Questions that wait for the keeper of a memory.
