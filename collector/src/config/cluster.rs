@@ -12,12 +12,12 @@ use crate::limits::{MAX_AUTHORITIES, MAX_WITNESSES};
 
 #[derive(Debug, Args)]
 pub(super) struct ClusterArgs {
-    /// ConfigMap <namespace>/<name> that is watched through the API server [default: none]; its keys pool.json,
+    /// ConfigMap that is watched through the API server [default: none]; its keys pool.json,
     /// namespaces.json and witnesses (lines VKEY=URL) take the place of --pool, --namespaces and --witness, which hold until the
     /// first answer
     #[arg(long, env = "INDELIBLE_CONFIGMAP", value_name = "NAMESPACE/NAME")]
     configmap: Option<ObjectName>,
-    /// AuditLog <namespace>/<name> whose records are read here: with --readers tokenreview, who may `get auditlogs/records` of
+    /// AuditLog whose records are read here: with --readers tokenreview, who may `get auditlogs/records` of
     /// it reads everything, who may `get pods/log` in an opted-in namespace reads what that namespace's pods printed
     #[arg(long, env = "INDELIBLE_READ_RESOURCE", value_name = "NAMESPACE/NAME")]
     pub(super) read_resource: Option<ObjectName>,
