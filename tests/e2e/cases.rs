@@ -4,6 +4,7 @@ mod begin;
 mod change;
 mod end;
 mod fault;
+mod forge;
 mod load;
 mod refuse;
 mod tamper;
@@ -70,6 +71,8 @@ pub const ALL: &[Case] = &[
     case("invalid-refused", "an invalid AuditLog or change is refused with what to do", of!(refuse::invalid)).core(),
     case("injection", "enforced namespaces deny what is not audited, others warn; pods may opt out", of!(refuse::injection)).core(),
     case("escapes", "reserved names, volumes, tokens and debug containers lead nowhere", of!(refuse::escapes)).core(),
+    case("forged-sidecars", "while the operator is away no pod with a sidecar that is not ours gets into an enforced namespace", of!(forge::sidecars)).core(),
+    case("acknowledged-by-whom", "findings are acknowledged by who may, and under no other name", of!(forge::acknowledgements)).core(),
     case("who-reads-what", "four ServiceAccounts of different rights read what they may, and no more", of!(refuse::readers)).core(),
     case("collector-killed", "SIGKILL of a collector loses nothing", of!(fault::collector_killed)).core().node(),
     case("sidecar-killed", "SIGKILL of a sidecar loses nothing", of!(fault::sidecar_killed)).core().node(),
