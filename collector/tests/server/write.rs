@@ -234,6 +234,7 @@ async fn a_heartbeat_is_answered_204_and_shows_in_coverage() {
     let expected = serde_json::json!([{
         "session_id": writer.sidecar.id().to_string(),
         "namespace": "shop", "pod": "a", "pod_uid": "uid-of-a", "node": "node-1",
+        "software": "test/1", "excluded": "istio-proxy",
         "ca_digest": indelible_chain::digest::Digest::sha256(b"ca").to_string(),
         "chains": [{"chain_id": writer.chain.id().to_string(), "container": "app", "next_seq": 1}],
         "last_heartbeat": now.nanos(),

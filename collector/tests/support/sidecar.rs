@@ -40,7 +40,7 @@ impl Sidecar {
             service_account: pod.service_account.clone(),
             audit_log: "audit/shop".into(),
             software: "test/1".into(),
-            excluded: String::new(),
+            excluded: "istio-proxy".into(),
             started_at: Time::from_nanos(1),
         };
         Self { key, session }
