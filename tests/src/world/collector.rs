@@ -19,6 +19,8 @@ pub struct Collector {
     dir: PathBuf,
     ordinal: usize,
     vkey: String,
+    /// What its certificate must carry.
+    uri: String,
     /// The program, behind a wrapper if it has one, and its flags.
     command: Vec<OsString>,
     url: String,
@@ -60,7 +62,8 @@ impl Collector {
         args.extend(["--jwks".into(), issuer.jwks().into()]);
         let fixed = ["--origin", &origin, "--issuer", ISSUER, "--metrics", "127.0.0.1:0"];
         args.extend(fixed.iter().chain(flags).map(OsString::from));
-        let mut collector = Self { dir: dir.into(), ordinal, vkey, command: args, url: String::new(), process: None };
+        let (dir, uri, url) = (dir.to_owned(), uri.to_owned(), String::new());
+        let mut collector = Self { dir, ordinal, vkey, uri, command: args, url, process: None };
         collector.run("127.0.0.1:0", &[])?;
         Ok(collector)
     }
@@ -114,6 +117,12 @@ impl Collector {
     /// Its process, if it runs.
     pub fn process(&mut self) -> Result<&mut Process> {
         self.process.as_mut().context("the collector does not run")
+    }
+
+    /// Gives it a certificate by another authority, which it reads again.
+    pub fn certify(&self, authority: &Authority) -> Result<()> {
+        authority.certify(&self.dir, &self.uri)?;
+        Ok(())
     }
 
     /// SIGKILL.
