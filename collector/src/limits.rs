@@ -273,6 +273,10 @@ pub const MAX_WITNESS_LINES_BYTES: usize = 64 << 10;
 pub const COSIGN_INTERVAL: Duration = Duration::from_secs(30);
 /// How long a witness may take.
 pub const COSIGN_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often a witness is asked in a row while nobody there is it at the moment (503).
+pub const COSIGN_TRIES: u32 = 6;
+/// How long between two of these.
+pub const COSIGN_RETRY: Duration = Duration::from_millis(500);
 /// The most pause after a witness was away or did not cosign.
 pub const MAX_COSIGN_PAUSE: Duration = Duration::from_mins(5);
 /// Bytes of a witness' answer.

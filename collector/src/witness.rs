@@ -16,7 +16,10 @@ use tokio::task::JoinSet;
 
 use crate::config::Witness;
 use crate::kube::{pause, random};
-use crate::limits::{COSIGN_INTERVAL, COSIGN_TIMEOUT, LAST_COSIGNATURES, MAX_COSIGN_ANSWER_BYTES, MAX_COSIGN_PAUSE};
+use crate::limits::{
+    COSIGN_INTERVAL, COSIGN_RETRY, COSIGN_TIMEOUT, COSIGN_TRIES, LAST_COSIGNATURES, MAX_COSIGN_ANSWER_BYTES,
+    MAX_COSIGN_PAUSE,
+};
 use crate::metrics::{CosignOutcome, Metrics};
 use crate::outbound::{Answer, Outbound, OutboundError, Trust};
 use crate::settings::Changing;
@@ -178,7 +181,7 @@ impl Asker {
                 return Err(AskError::SetBack { theirs, ours: newest });
             };
             let request = AddCheckpoint { old: theirs, proof, checkpoint: Note::parse(&published.note)? };
-            let answer = self.send(request.to_string()).await?;
+            let answer = self.send_until_heard(&request.to_string()).await?;
             match judge(&answer, request.checkpoint.text(), &self.witness.key)? {
                 Verdict::Cosigned(lines) => {
                     self.keep(&published, lines).await?;
@@ -190,6 +193,19 @@ impl Asker {
             }
         }
         Err(AskError::NoSize)
+    }
+
+    /// Sends it, again if nobody is the witness there and now (503): behind one name stand several, and the next
+    /// connection may come to the one that is.
+    async fn send_until_heard(&self, body: &str) -> Result<Answer, OutboundError> {
+        for _ in 1..COSIGN_TRIES {
+            let answer = self.send(body.to_owned()).await?;
+            if answer.status != StatusCode::SERVICE_UNAVAILABLE {
+                return Ok(answer);
+            }
+            tokio::time::sleep(COSIGN_RETRY).await;
+        }
+        self.send(body.to_owned()).await
     }
 
     async fn send(&self, body: String) -> Result<Answer, OutboundError> {

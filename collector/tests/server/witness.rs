@@ -74,6 +74,19 @@ async fn a_witness_that_has_seen_the_log_before_says_from_where_to_prove() {
 }
 
 #[tokio::test]
+async fn a_witness_of_which_only_one_of_several_signs_is_asked_until_that_one_answers() {
+    let site = Site::new(&[]);
+    let witness = Witness::start("a", site.vkey.clone(), Head::EMPTY).await;
+    witness.is(Manner::Elsewhere);
+    let collector = Site { flags: vec!["--witness".into(), witness.flag()], ..site }.start();
+    let path = format!("{}/checkpoint", super::read::log_path(&collector));
+    cosigned(&collector.client().await, &path, &[&witness]).await;
+    assert_eq!(witness.asked(), 4);
+    let (_, page) = collector.page("/metrics").await;
+    assert!(!page.contains(r#"outcome="refused"} 1"#), "{page}");
+}
+
+#[tokio::test]
 async fn a_witness_that_is_away_or_of_another_mind_holds_up_nothing() {
     let site = Site::new(&[]);
     let other = Head { size: 1_000_000, root: Digest::sha256(b"another log") };
