@@ -1,6 +1,6 @@
 //! What a person would look at first when a case has failed.
 
-use crate::suite::{HOME, Suite};
+use crate::suite::{HOME, RELEASE, Suite};
 
 const LINES: usize = 60;
 
@@ -22,25 +22,23 @@ pub fn everything(suite: &Suite) {
     ask("objects", &["get", "auditlogs,statefulsets,deployments,daemonsets,jobs,pods,pvc", "-A", "-o", "wide"]);
     ask("AuditLogs", &["get", "auditlogs", "-A", "-o", "yaml"]);
     ask("events", &["get", "events", "-A", "--sort-by=.lastTimestamp"]);
-    for (title, selector) in [
-        ("operator", "app.kubernetes.io/component=operator"),
-        ("node driver", "app.kubernetes.io/component=csi"),
-        ("collectors", "app.kubernetes.io/component=collector"),
+    for (title, namespace, selector) in [
+        ("operator", RELEASE, "app.kubernetes.io/component=operator"),
+        ("node driver", RELEASE, "app.kubernetes.io/component=csi"),
+        ("collectors", HOME, "app.kubernetes.io/component=collector"),
     ] {
-        ask(title, &["logs", "-n", HOME, "-l", selector, "--all-containers", "--prefix", "--tail=30"]);
+        ask(title, &["logs", "-n", namespace, "-l", selector, "--all-containers", "--prefix", "--tail=30"]);
     }
-    ask(
-        "sidecars",
-        &[
-            "logs",
-            "-A",
+    for namespace in ["shop", "shop-privileged", "shop-baseline", "shop-restricted"] {
+        let args = [
             "-l",
             "indelible.dev/injected",
             "-c",
             "indelible-sidecar",
             "--prefix",
             "--tail=3",
-            "--max-log-requests=100",
-        ],
-    );
+            "--max-log-requests=40",
+        ];
+        ask(&format!("sidecars of {namespace}"), &[&["logs", "-n", namespace][..], &args].concat());
+    }
 }

@@ -14,8 +14,10 @@ use crate::tools::{self, Output, secs};
 
 /// Where the quickstart puts the release and its AuditLog.
 pub const HOME: &str = "audit";
+/// Where it puts the release.
+pub const RELEASE: &str = "indelible";
 /// The AuditLog that the suite lives with.
-pub const POOL: &str = "payments";
+pub const POOL: &str = "main";
 
 const LIMIT: Duration = secs(300);
 

@@ -18,7 +18,9 @@ pub const LEVELS: [(&str, &str); 3] =
 /// The block of commands that stands in docs/quickstart.md, between its marks.
 fn block(suite: &Suite) -> Result<String> {
     let page = std::fs::read_to_string(suite.root.join("docs/quickstart.md"))?;
-    let (_, rest) = page.split_once("<!-- e2e: quickstart -->").context("docs/quickstart.md has lost its mark")?;
+    let (_, rest) = page
+        .split_once("<!-- The end-to-end suite runs this block as it stands. -->")
+        .context("docs/quickstart.md has lost its mark")?;
     let (_, rest) = rest.split_once("```sh\n").context("no block after the mark")?;
     Ok(rest.split_once("\n```").context("the block has no end")?.0.to_owned())
 }

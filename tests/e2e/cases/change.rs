@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::judge::all_is_there;
-use crate::suite::{AUDIT_LOG, HOME, POD, POOL, SECRET, Suite};
+use crate::suite::{AUDIT_LOG, HOME, POD, POOL, RELEASE, SECRET, Suite};
 use crate::tools::{self, secs};
 
 const SOON: Duration = secs(120);
@@ -39,7 +39,8 @@ pub async fn scaled(suite: &Suite) -> Result<()> {
         .flatten()
         .filter_map(|volume| volume["claim"].as_str())
         .collect();
-    ensure!(claims == ["data-payments-2", "data-payments-3", "data-payments-4"], "the kept volumes are {claims:?}");
+    let wanted = [2, 3, 4].map(|ordinal| format!("data-{POOL}-{ordinal}"));
+    ensure!(claims == wanted, "the kept volumes are {claims:?}");
     scale(suite, 3).await?;
     println!("three: {}", all_is_there(suite, "shop-", SOON).await?);
     Ok(())
@@ -50,10 +51,10 @@ pub async fn rotated(suite: &Suite) -> Result<()> {
         let secret = suite.get(&SECRET, HOME, &format!("{POOL}-tls")).await?;
         Ok(secret["data"][key].as_str().context("no certificate")?.to_owned())
     };
-    let before = serial("payments-0.crt").await?;
+    let before = serial(&format!("{POOL}-0.crt")).await?;
     suite.kubectl(&["annotate", "auditlog", "-n", HOME, POOL, "indelible.dev/rotate-ca=now", "--overwrite"])?;
     tools::wait("the leaves are of the new CA", secs(300), async || {
-        ensure!(serial("payments-0.crt").await? != before, "the certificate is the one from before");
+        ensure!(serial(&format!("{POOL}-0.crt")).await? != before, "the certificate is the one from before");
         Ok(())
     })
     .await?;

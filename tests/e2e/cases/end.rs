@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::judge::all_is_there;
 use crate::manifests::audit_log;
-use crate::suite::{AUDIT_LOG, CLAIM, HOME, POOL, SECRET, Suite};
+use crate::suite::{AUDIT_LOG, CLAIM, HOME, POOL, RELEASE, SECRET, Suite};
 use crate::tools::{self, secs};
 
 async fn origins(suite: &Suite) -> Result<Vec<String>> {
@@ -16,7 +16,7 @@ async fn origins(suite: &Suite) -> Result<Vec<String>> {
 
 pub async fn uninstalled(suite: &Suite) -> Result<()> {
     let before = origins(suite).await?;
-    suite.helm(&["uninstall", "indelible", "-n", HOME, "--wait", "--timeout=120s"])?;
+    suite.helm(&["uninstall", "indelible", "-n", RELEASE, "--wait", "--timeout=120s"])?;
     suite.kubectl(&["get", "crd", "auditlogs.indelible.dev"])?;
     suite.get(&SECRET, HOME, &format!("{POOL}-ca")).await?;
     suite.get(&CLAIM, HOME, &format!("data-{POOL}-0")).await?;
@@ -26,7 +26,17 @@ pub async fn uninstalled(suite: &Suite) -> Result<()> {
     for (_, namespace) in super::begin::LEVELS {
         suite.kubectl(&["get", "pods", "-n", namespace])?;
     }
-    suite.helm(&["install", "indelible", "charts/indelible", "-n", HOME, "--wait", "--timeout=180s"])?;
+    suite.helm(&[
+        "install",
+        "indelible",
+        "charts/indelible",
+        "-n",
+        RELEASE,
+        "--set",
+        "auditLogNamespaces={audit}",
+        "--wait",
+        "--timeout=180s",
+    ])?;
     suite.until(POOL, "Ready", "True", "", secs(180)).await?;
     let after = origins(suite).await?;
     for origin in &before {
@@ -38,7 +48,7 @@ pub async fn uninstalled(suite: &Suite) -> Result<()> {
 }
 
 pub async fn manifests(suite: &Suite) -> Result<()> {
-    suite.helm(&["uninstall", "indelible", "-n", HOME, "--wait", "--timeout=120s"])?;
+    suite.helm(&["uninstall", "indelible", "-n", RELEASE, "--wait", "--timeout=120s"])?;
     suite.kubectl(&["delete", "namespace", "-l", "indelible.dev/e2e=true", "--wait", "--timeout=180s"])?;
     suite.kubectl(&["delete", "auditlogs", "-A", "--all"])?;
     suite.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", "crds/"])?;

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::judge::all_is_there;
-use crate::suite::{HOME, POD, POOL, Suite};
+use crate::suite::{HOME, POD, POOL, RELEASE, Suite};
 use crate::tools::{self, secs};
 
 const SOON: Duration = secs(90);
@@ -59,8 +59,8 @@ pub async fn sidecar_killed(suite: &Suite) -> Result<()> {
 }
 
 pub async fn operator_killed(suite: &Suite) -> Result<()> {
-    for name in names(suite, HOME, "app.kubernetes.io/component=operator").await? {
-        kill(suite, HOME, &name, "operator").await?;
+    for name in names(suite, RELEASE, "app.kubernetes.io/component=operator").await? {
+        kill(suite, RELEASE, &name, "operator").await?;
     }
     // It still does its work: what drifts is put right.
     suite.kubectl(&["delete", "pdb", "-n", HOME, POOL])?;
@@ -72,8 +72,8 @@ pub async fn operator_killed(suite: &Suite) -> Result<()> {
 }
 
 pub async fn driver_killed(suite: &Suite) -> Result<()> {
-    let name = names(suite, HOME, "app.kubernetes.io/component=csi").await?.pop().context("no driver")?;
-    kill(suite, HOME, &name, "csi").await?;
+    let name = names(suite, RELEASE, "app.kubernetes.io/component=csi").await?.pop().context("no driver")?;
+    kill(suite, RELEASE, &name, "csi").await?;
     suite.kubectl(&["rollout", "restart", "-n", "shop-restricted", "deployment/replica"])?;
     suite.kubectl(&["rollout", "status", "-n", "shop-restricted", "deployment/replica", "--timeout=120s"])?;
     flows(suite).await

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::judge::{all_is_there, evidence};
 use crate::manifests::{list, namespace};
-use crate::suite::{HOME, POD, POOL, Suite};
+use crate::suite::{HOME, POD, POOL, RELEASE, Suite};
 use crate::tools::{self, secs};
 use crate::workloads::{brief, steady};
 
@@ -111,10 +111,12 @@ pub async fn all_stopped(suite: &Suite) -> Result<()> {
     ]))?;
     suite.apply(&steady(free, "before", 1).to_string())?;
     suite.kubectl(&["rollout", "status", "-n", free, "deployment/before", "--timeout=90s"])?;
-    suite.kubectl(&["scale", "-n", HOME, "deployment/indelible-operator", "--replicas=0"])?;
+    suite.kubectl(&["scale", "-n", RELEASE, "deployment/indelible-operator", "--replicas=0"])?;
     suite.kubectl(&["scale", "-n", HOME, &format!("statefulset/{POOL}"), "--replicas=0"])?;
     tools::wait("all of them are gone", secs(120), async || {
-        let pods = suite.list(&POD, HOME, "app.kubernetes.io/component in (operator,collector)").await?;
+        let pods = suite
+            .list(&POD, "", "app.kubernetes.io/component in (operator,collector),app.kubernetes.io/name=indelible")
+            .await?;
         ensure!(pods.is_empty(), "{} pods", pods.len());
         Ok(())
     })
@@ -122,8 +124,8 @@ pub async fn all_stopped(suite: &Suite) -> Result<()> {
     let without = start(suite, plain, "one")?;
     let with = start(suite, free, "one")?;
     let refused = suite.refused(&brief(strict, "one", 3).to_string(), &["indelible"]);
-    suite.kubectl(&["scale", "-n", HOME, "deployment/indelible-operator", "--replicas=2"])?;
-    suite.kubectl(&["rollout", "status", "-n", HOME, "deployment/indelible-operator", "--timeout=90s"])?;
+    suite.kubectl(&["scale", "-n", RELEASE, "deployment/indelible-operator", "--replicas=2"])?;
+    suite.kubectl(&["rollout", "status", "-n", RELEASE, "deployment/indelible-operator", "--timeout=90s"])?;
     suite.until(POOL, "Ready", "True", "", secs(180)).await?;
     refused.context("the enforced namespace took a pod")?;
     println!(

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::manifests::{audit_log, container, list, namespace, pod, pod_spec};
-use crate::suite::{HOME, POD, POOL, Suite};
+use crate::suite::{HOME, POD, POOL, RELEASE, Suite};
 use crate::tools::{self, secs};
 use crate::workloads::{brief, steady};
 
@@ -94,17 +94,17 @@ pub async fn injection(suite: &Suite) -> Result<()> {
     let pod = suite.get(&POD, "loose", "guaranteed").await?;
     ensure!(pod["status"]["qosClass"] == "Guaranteed", "the QoS class became {}", pod["status"]["qosClass"]);
     // Without the webhook an enforced namespace refuses, and says who does.
-    suite.kubectl(&["scale", "-n", HOME, "deployment/indelible-operator", "--replicas=0"])?;
+    suite.kubectl(&["scale", "-n", RELEASE, "deployment/indelible-operator", "--replicas=0"])?;
     tools::wait("the webhook is gone", secs(60), async || {
-        let pods = suite.list(&POD, HOME, "app.kubernetes.io/component=operator").await?;
+        let pods = suite.list(&POD, RELEASE, "app.kubernetes.io/component=operator").await?;
         ensure!(pods.is_empty(), "{} operators", pods.len());
         Ok(())
     })
     .await?;
     let refused = suite.refused(&brief(strict, "unaudited", 3).to_string(), &["indelible"]);
     let taken = suite.apply(&brief("loose", "unaudited", 3).to_string());
-    suite.kubectl(&["scale", "-n", HOME, "deployment/indelible-operator", "--replicas=2"])?;
-    suite.kubectl(&["rollout", "status", "-n", HOME, "deployment/indelible-operator", "--timeout=60s"])?;
+    suite.kubectl(&["scale", "-n", RELEASE, "deployment/indelible-operator", "--replicas=2"])?;
+    suite.kubectl(&["rollout", "status", "-n", RELEASE, "deployment/indelible-operator", "--timeout=60s"])?;
     refused.context("an enforced namespace took a pod that is not audited")?;
     taken.context("a namespace that is not enforced refused a pod while the webhook was away")?;
     suite.kubectl(&["delete", "namespace", "loose", strict, "--wait=false"])?;
