@@ -11,6 +11,7 @@ pub mod facts;
 pub mod pass;
 pub mod report;
 pub mod scale;
+pub mod shown;
 pub mod validate;
 pub mod volumes;
 pub mod wake;
@@ -75,17 +76,20 @@ pub struct Metrics {
     failures: prometheus_client::metrics::counter::Counter,
     reads: prometheus_client::metrics::counter::Counter,
     writes: prometheus_client::metrics::counter::Counter,
+    /// What was told of pools.
+    pub shown: shown::Shown,
 }
 
 impl Metrics {
     /// In this registry.
     pub fn register(registry: &mut prometheus_client::registry::Registry) -> Self {
         let metrics = Self::default();
-        let Self { passes, failures, reads, writes } = metrics.clone();
+        let Self { passes, failures, reads, writes, shown } = metrics.clone();
         registry.register("reconcile_passes", "Times that an AuditLog was looked at", passes);
         registry.register("reconcile_failures", "Times that this did not come to its end", failures);
         registry.register("reconcile_reads", "Times that a pool's objects were read", reads);
         registry.register("reconcile_writes", "Objects written", writes);
+        registry.register_collector(Box::new(shown));
         metrics
     }
 }
@@ -125,7 +129,7 @@ pub async fn run(seams: Seams) {
     let (namespaces, changed) = mpsc::unbounded_channel();
     let (ready, mut is_ready) = watch::channel(false);
     tasks.spawn(watches::follow_namespaces(ears.clone(), Arc::clone(&opt_ins), namespaces, ready));
-    tasks.spawn(wake::follow_audit_logs(ears.clone(), writer, Arc::clone(&seams.events), seams.views.clone()));
+    tasks.spawn(wake::follow_audit_logs(ears.clone(), writer, seams.clone()));
     tasks.spawn(wake::judge_namespaces(store.clone(), changed, seams.clone()));
     tasks.spawn(wake::on_observations(seams.observed.clone(), queue.clone()));
     tasks.spawn(wake::on_injection(seams.injection.clone(), store.clone(), queue));

@@ -143,6 +143,8 @@ async fn while_leading(leader: &Leader) {
         };
         // Requests in flight are dropped with the tasks that wait for them.
         tasks.shutdown().await;
+        // Another replica knows better from now on.
+        leader.metrics.shown.retain(|_| false);
         if ends {
             return;
         }

@@ -402,6 +402,7 @@ async fn tell(
     status: AuditLogStatus,
     now: Timestamp,
 ) -> Result<Option<Duration>, PassError> {
+    context.seams.metrics.shown.show(name, &status);
     let stored = of.0.as_ref().ok().and_then(|log| log.status.clone());
     let last = memory.told.take().or_else(|| stored.map(|status| Told { status, at: Timestamp::UNIX_EPOCH }));
     if let Some(last) = last {

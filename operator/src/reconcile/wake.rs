@@ -16,9 +16,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::watches::{Ears, Queue};
 use super::{Guarded, Seams};
-use crate::events::Events;
 use crate::names::{ANNOTATION_ACKNOWLEDGE, ANNOTATION_REPLACE_VOLUME, ANNOTATION_ROTATE_CA, LABEL_AUDIT_LOG};
-use crate::observed::{Injection, Observations, Observed, PoolName, PoolViews};
+use crate::observed::{Injection, Observations, Observed, PoolName};
 
 fn name_of(object: &impl ResourceExt) -> PoolName {
     PoolName::new(object.namespace().unwrap_or_default(), object.name_any())
@@ -33,12 +32,8 @@ fn asked(log: &Guarded) -> (Option<i64>, Vec<Option<String>>, bool) {
 }
 
 /// Follows AuditLogs of all namespaces, keeps them in the store, and puts those into the queue that people changed.
-pub async fn follow_audit_logs(
-    ears: Ears,
-    mut store: Writer<Guarded>,
-    events: Arc<Events>,
-    views: watch::Sender<PoolViews>,
-) {
+pub async fn follow_audit_logs(ears: Ears, mut store: Writer<Guarded>, seams: Seams) {
+    let Seams { events, views, metrics, .. } = seams;
     let api: Api<Guarded> = Api::all(ears.client.clone());
     let heard = watch_objects(api, watcher::Config::default()).default_backoff();
     let mut heard = std::pin::pin!(heard);
@@ -64,6 +59,7 @@ pub async fn follow_audit_logs(
             Event::Delete(log) => {
                 let name = name_of(log);
                 known.remove(&name);
+                metrics.shown.retain(|shown| *shown != name);
                 // One that never was a pool leaves nothing.
                 let had_logs = log.0.as_ref().is_ok_and(|log| log.status.as_ref().is_some_and(|s| !s.logs.is_empty()));
                 if views.send_if_modified(|views| views.remove(&name).is_some()) || had_logs {
@@ -74,6 +70,7 @@ pub async fn follow_audit_logs(
             // Those that went while nobody listened: nobody is left to be told.
             Event::InitDone => {
                 known.retain(|name, _| listed.contains(name));
+                metrics.shown.retain(|name| listed.contains(name));
                 views.send_if_modified(|views| {
                     let before = views.len();
                     views.retain(|name, _| listed.contains(name));
