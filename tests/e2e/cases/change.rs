@@ -84,7 +84,7 @@ pub async fn upgraded(suite: &Suite) -> Result<()> {
         "indelible",
         "charts/indelible",
         "-n",
-        HOME,
+        RELEASE,
         "--reuse-values",
         "--set",
         &format!("image.tag={tag}"),
