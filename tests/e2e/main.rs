@@ -9,7 +9,7 @@
 //! - `INDELIBLE_CLUSTER`, only where the node can be reached by `tests/cluster/exec`, `ctl` and `kill-container`: cases
 //!   that need it are left out elsewhere, by name.
 //!
-//! `e2e [core] [--only NAME]… [--list] [--keep]`. A case that fails prints the objects, events and logs that explain it.
+//! `e2e [core] [--only NAME]… [--standing] [--keep-going] [--list]`. A case that fails prints the objects, events and logs that explain it.
 #![expect(clippy::print_stdout, reason = "stdout is where the suite reports")]
 
 mod cases;
@@ -36,6 +36,9 @@ struct Args {
     /// Only these cases, and what they need; may be repeated
     #[arg(long)]
     only: Vec<String>,
+    /// Begin with what an earlier run left: the cases that others stand on are not run again
+    #[arg(long)]
+    standing: bool,
     /// Print the cases
     #[arg(long)]
     list: bool,
@@ -97,7 +100,8 @@ async fn main() -> ExitCode {
 fn chosen(args: &Args) -> Vec<&'static Case> {
     let core = args.set.as_deref() == Some("core");
     let named = |case: &Case| args.only.is_empty() || case.ground || args.only.iter().any(|name| name == case.name);
-    ALL.iter().filter(|case| named(case) && (case.core || !core)).collect()
+    let due = |case: &Case| named(case) && (case.core || !core) && !(case.ground && args.standing);
+    ALL.iter().filter(|case| due(case)).collect()
 }
 
 async fn run(suite: &Suite, case: &'static Case) -> Outcome {

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::manifests::{BUSYBOX, list, namespace};
-use crate::suite::{AUDIT_LOG, HOME, POD, POOL, Suite};
+use crate::suite::{AUDIT_LOG, HOME, POD, POOL, RELEASE, Suite};
 use crate::tools::{self, secs};
 use crate::workloads::brief;
 
@@ -102,10 +102,10 @@ pub async fn sidecars(suite: &Suite) -> Result<()> {
     remove(&mut genuine, &["status"]);
     remove(&mut genuine["spec"], &["nodeName"]);
     genuine["metadata"] = json!({"namespace": STRICT, "name": "copy"});
-    suite.kubectl(&["scale", "-n", HOME, "deployment/indelible-operator", "--replicas=0"])?;
+    suite.kubectl(&["scale", "-n", RELEASE, "deployment/indelible-operator", "--replicas=0"])?;
     let tried = without_webhook(suite, &genuine).await;
-    suite.kubectl(&["scale", "-n", HOME, "deployment/indelible-operator", "--replicas=2"])?;
-    suite.kubectl(&["rollout", "status", "-n", HOME, "deployment/indelible-operator", "--timeout=60s"])?;
+    suite.kubectl(&["scale", "-n", RELEASE, "deployment/indelible-operator", "--replicas=2"])?;
+    suite.kubectl(&["rollout", "status", "-n", RELEASE, "deployment/indelible-operator", "--timeout=60s"])?;
     tried?;
     running(suite)?;
     suite.kubectl(&["delete", "namespace", STRICT, "--wait=false"])?;
@@ -114,7 +114,7 @@ pub async fn sidecars(suite: &Suite) -> Result<()> {
 
 async fn without_webhook(suite: &Suite, genuine: &Value) -> Result<()> {
     tools::wait("the webhook is gone", secs(60), async || {
-        let pods = suite.list(&POD, HOME, "app.kubernetes.io/component=operator").await?;
+        let pods = suite.list(&POD, RELEASE, "app.kubernetes.io/component=operator").await?;
         ensure!(pods.is_empty(), "{} operators", pods.len());
         Ok(())
     })
