@@ -1,3 +1,5 @@
+//! Whole pods before and after injection, and what holds for any pod.
+
 use expect_test::expect_file;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};

@@ -1,3 +1,5 @@
+//! What the webhook's desk answers, from what it knows.
+
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 

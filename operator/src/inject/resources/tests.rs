@@ -1,3 +1,5 @@
+//! Resources of the sidecar in pods, namespaces and quotas of every kind.
+
 use k8s_openapi::api::core::v1::LimitRange;
 use proptest::prelude::*;
 use serde_json::{Value, json};

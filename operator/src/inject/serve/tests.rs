@@ -1,3 +1,5 @@
+//! The webhook over real TLS: reviews, and what is none.
+
 use std::net::SocketAddr;
 
 use prometheus_client::registry::Registry;

@@ -1,3 +1,5 @@
+//! The children of pools, as whole objects.
+
 use expect_test::expect_file;
 use indelible_chain::note::VerifierKey;
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! What a status says of what was seen.
+
 use indelible_chain::note::VerifierKey;
 use serde_json::json;
 
