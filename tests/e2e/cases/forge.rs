@@ -146,10 +146,13 @@ fn running(suite: &Suite) -> Result<()> {
     ensure!(changed.code != 0 && changed.err.contains("may only be changed to"), "another sidecar: {}", changed.err);
     let free = patch(&[], &image("containers", "app"))?;
     ensure!(free.code == 0, "the application's image may not be changed: {}", free.err);
+    let as_user = |uid: u32| {
+        json!({"runAsNonRoot": true, "runAsUser": uid, "allowPrivilegeEscalation": false,
+            "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"}})
+    };
     let debug = |more: &Value| {
-        let mut container = json!({"name": "debug", "image": BUSYBOX, "command": ["true"], "securityContext": {
-            "runAsNonRoot": true, "runAsUser": 1000, "allowPrivilegeEscalation": false,
-            "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"}}});
+        let mut container =
+            json!({"name": "debug", "image": BUSYBOX, "command": ["true"], "securityContext": as_user(1000)});
         for (name, value) in more.as_object().into_iter().flatten() {
             container[name] = value.clone();
         }
@@ -158,7 +161,7 @@ fn running(suite: &Suite) -> Result<()> {
     for more in [
         json!({"targetContainerName": "indelible-sidecar"}),
         json!({"volumeMounts": [{"name": "indelible-state", "mountPath": "/x"}]}),
-        json!({"securityContext": {"runAsUser": 60653}}),
+        json!({"securityContext": as_user(60653)}),
     ] {
         let answer = debug(&more)?;
         ensure!(answer.code != 0 && answer.err.contains("indelible-volumes"), "debugging with {more}: {}", answer.err);
