@@ -41,7 +41,7 @@ pub async fn changed_byte(suite: &Suite) -> Result<()> {
     println!("changed a byte: {}", told.trim());
     let (code, report) = verify(suite, &[])?;
     ensure!(code == 1, "verify ended with {code}: {}", report["findings"]);
-    let finding = named(&report, "bad-body", &["damaged"])?;
+    let finding = named(&report, "forged", &[&format!("{HOME}/{POOL}-1"), "keep its volume"])?;
     println!("verify names it: {finding}");
     let refused = suite.indelible(&["acknowledge", "-n", HOME, POOL, "--finding", &finding, "--reason", ""])?;
     ensure!(refused.code != 0, "an empty reason was taken");
