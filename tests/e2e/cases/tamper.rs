@@ -62,7 +62,10 @@ pub async fn changed_byte(suite: &Suite) -> Result<()> {
         Ok(())
     })
     .await?;
-    // The volume is set aside, and a new one takes its place.
+    // The volume is set aside, which needs one that outlives its claim, and a new one takes its place.
+    let claimed = suite.get(&CLAIM, HOME, &claim).await?;
+    let name = claimed["spec"]["volumeName"].as_str().context("the claim has no volume")?;
+    suite.kubectl(&["patch", "pv", name, "-p", r#"{"spec":{"persistentVolumeReclaimPolicy":"Retain"}}"#])?;
     suite.kubectl(&[
         "annotate",
         "auditlog",
