@@ -2,7 +2,7 @@
 
 use super::Pass;
 use crate::api::AuditLogStatus;
-use crate::conditions::{COVERED, DEGRADED, INJECTING, INTACT, PROGRESSING, READY, Said, find};
+use crate::conditions::{COVERED, DEGRADED, INJECTING, INTACT, PROGRESSING, READY, Said, Status, find};
 
 pub(super) fn ready_collectors(pass: &Pass<'_>) -> usize {
     pass.found.pods.iter().filter(|pod| !pod.kept && pod.ready && !pod.terminating).count()
@@ -20,16 +20,14 @@ pub(super) fn ready(pass: &Pass<'_>, before: &AuditLogStatus) -> Said {
         let text = format!("{ready} of {wanted} collectors are ready; records are taken and kept by these");
         return Said::new(READY, true, "SomeReady", text);
     }
-    let text = format!("{ready} of {wanted} collectors are ready{}", first_trouble(pass));
+    let text = format!("{ready} of {wanted} collectors are ready{}", trouble(pass));
     Said::new(READY, false, if was_ready { "TooFewReady" } else { "Starting" }, text)
 }
 
-/// What holds the first collector up, if the kubelet or the API server said so.
-fn first_trouble(pass: &Pass<'_>) -> String {
-    let mut pods = pass.found.pods.iter().filter(|pod| !pod.kept);
-    let pod = pods.find_map(|pod| Some(format!("{}: {}", pod.name, pod.trouble.as_ref()?)));
-    let told = pass.found.refusals.first().cloned().or(pod);
-    told.map(|text| format!("; {text}")).unwrap_or_default()
+/// What needs attention is most likely what holds the collectors up.
+fn trouble(pass: &Pass<'_>) -> String {
+    let said = degraded(pass);
+    if said.status == Status::True { format!("; {}", said.message) } else { String::new() }
 }
 
 pub(super) fn progressing(pass: &Pass<'_>) -> Said {

@@ -132,6 +132,9 @@ fn what_is_refused_says_what_to_change() {
     world.found.refusals = vec!["pods \"payments-0\" is forbidden: exceeded quota: q".to_owned()];
     world.says(DEGRADED, "True", "QuotaExceeded", "raise the ResourceQuota");
     world.says(READY, "False", "Starting", "exceeded quota");
+    world.troubles = vec![("QuotaExceeded", "StatefulSet payments: exceeded quota: q".to_owned())];
+    world.says(READY, "False", "Starting", "StatefulSet payments: exceeded quota");
+    world.troubles.clear();
     world.found.refusals = vec!["admission webhook denied".to_owned()];
     world.says(DEGRADED, "True", "CreateRefused", "admission webhook denied");
     world.found.refusals.clear();
