@@ -282,7 +282,7 @@ pub const MAX_COSIGN_PAUSE: Duration = Duration::from_mins(5);
 /// Bytes of a witness' answer.
 pub const MAX_COSIGN_ANSWER_BYTES: usize = 64 << 10;
 /// How long witnesses may take to cosign the last checkpoint, while readers get the last of the log.
-pub const LAST_COSIGNATURES: Duration = Duration::from_secs(10);
+pub const LAST_COSIGNATURES: Duration = Duration::from_secs(15);
 
 // What a collector asks others: the API server, issuers.
 
