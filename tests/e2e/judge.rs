@@ -40,7 +40,12 @@ pub struct Seen {
 /// The evidence of all namespaces with this prefix. Every line is checked, bytes and order; what is lost, twice or
 /// not of its container is an error that names it.
 pub fn evidence(suite: &Suite, prefix: &str) -> Result<BTreeMap<Key, Seen>> {
-    let output = suite.indelible(&["logs", "-n", HOME, POOL, "--json"])?;
+    let mut args = vec!["logs", "-n", HOME, POOL, "--json"];
+    // A whole name needs no more than its own records.
+    if !prefix.ends_with('-') {
+        args.extend(["--namespace", prefix]);
+    }
+    let output = suite.indelible(&args)?;
     ensure!(output.code == 0, "kubectl indelible logs ended with {}:\n{}", output.code, output.err);
     let mut all: BTreeMap<Key, Seen> = BTreeMap::new();
     let mut open: BTreeMap<(String, String), String> = BTreeMap::new();

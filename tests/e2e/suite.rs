@@ -5,10 +5,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::tools::{self, Output, secs};
 
@@ -149,6 +151,17 @@ impl Suite {
         list.items.into_iter().map(|object| Ok(serde_json::to_value(object)?)).collect()
     }
 
+    /// The metrics page of a pod, past every NetworkPolicy.
+    pub async fn metrics(&self, namespace: &str, pod: &str) -> Result<String> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let mut forwarder = pods.portforward(pod, &[9464]).await?;
+        let mut stream = forwarder.take_stream(9464).context("no stream")?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n").await?;
+        let mut page = String::new();
+        tokio::time::timeout(secs(10), stream.read_to_string(&mut page)).await.context("no end of the page")??;
+        Ok(page)
+    }
+
     /// The AuditLog's condition: (status, reason, message).
     pub async fn condition(&self, name: &str, kind: &str) -> Result<(String, String, String)> {
         let object = self.get(&AUDIT_LOG, HOME, name).await?;
@@ -181,9 +194,21 @@ impl Node<'_> {
         tools::ok(&mut self.suite.command(path.to_str().context("no text")?, args), "", LIMIT)
     }
 
-    /// A command in the node's namespaces.
+    /// A command in the first node's namespaces.
     pub fn exec(&self, args: &[&str]) -> Result<String> {
         self.script("exec", args)
+    }
+
+    /// A command in the namespaces of each node; what it printed there.
+    pub async fn exec_everywhere(&self, args: &[&str]) -> Result<Vec<String>> {
+        let mut printed = Vec::new();
+        for node in self.suite.list(&NODE, "", "").await? {
+            let name = node["metadata"]["name"].as_str().context("a node without a name")?;
+            let path = self.suite.root.join("tests/cluster/exec");
+            let mut command = self.suite.command(path.to_str().context("no text")?, args);
+            printed.push(tools::ok(command.env("INDELIBLE_NODE", name), "", LIMIT)?);
+        }
+        Ok(printed)
     }
 
     /// A component of the cluster: stop, start, restart, kill.
@@ -210,6 +235,7 @@ const fn kind(group: &'static str, version: &'static str, kind: &'static str, pl
 }
 
 pub const AUDIT_LOG: Kind = kind("indelible.dev", "v1alpha1", "AuditLog", "auditlogs");
+pub const NODE: Kind = kind("", "v1", "Node", "nodes");
 pub const POD: Kind = kind("", "v1", "Pod", "pods");
 pub const CLAIM: Kind = kind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims");
 pub const SECRET: Kind = kind("", "v1", "Secret", "secrets");

@@ -1,6 +1,6 @@
 //! Workloads whose output can be foretold: each container prints numbered lines and counts them itself.
 //!
-//! Line `n` of a workload is `<workload> <n> <filling>`. The number goes on over restarts of a container: it is kept in the
+//! Line `n` of a workload is `<workload> <n> <filling>`, where the filling is one letter many times, or numbers that do not compress. The number goes on over restarts of a container: it is kept in the
 //! pod's `/count`. A container that ends prints `<workload> end <n>` last, so that who reads its output later knows how
 //! many lines there must be; one that runs says it when asked (`kubectl exec … cat /count/<container>`).
 
@@ -13,23 +13,50 @@ use crate::manifests::{container, cron_job, deployment, job, pod, pod_spec};
 pub struct Printing {
     /// The first word of its lines.
     pub name: &'static str,
-    /// How many bytes fill each line up.
-    pub filling: usize,
+    /// What fills each line up.
+    pub filling: Filling,
 }
+
+/// What a line has behind its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filling {
+    /// So many bytes.
+    Letters(usize),
+    /// So many numbers, each from the one before by an LCG (Knuth's MMIX constants), from the line's own number on.
+    Numbers(usize),
+}
+
+const FACTOR: i64 = 6_364_136_223_846_793_005;
+const STEP: i64 = 1_442_695_040_888_963_407;
 
 impl Printing {
     /// Line `n`, to the byte.
     pub fn line(&self, n: u64) -> String {
-        format!("{} {n} {}", self.name, "x".repeat(self.filling))
+        let filling = match self.filling {
+            Filling::Letters(count) => "x".repeat(count),
+            Filling::Numbers(count) => {
+                let next = |before: &i64| Some(before.wrapping_mul(FACTOR).wrapping_add(STEP));
+                let numbers = std::iter::successors(Some(n.cast_signed()), next).skip(1).take(count);
+                numbers.map(|number| number.to_string()).collect::<Vec<_>>().join(" ")
+            }
+        };
+        format!("{} {n} {filling}", self.name)
     }
 
     /// A shell function `line`, which prints the next line and counts it.
     fn function(&self, container: &str) -> String {
-        let Self { name, filling } = self;
+        let name = self.name;
+        let (once, filling) = match self.filling {
+            Filling::Letters(count) => (format!("fill=$(head -c {count} /dev/zero | tr '\\0' x)"), String::new()),
+            Filling::Numbers(count) => {
+                let step = format!("x=$((x*{FACTOR}+{STEP})); fill=\"$fill${{fill:+ }}$x\";");
+                (String::new(), format!(" x=$n; fill=; {}", step.repeat(count)))
+            }
+        };
         format!(
-            "trap 'touch /count/stop' TERM\nfill=$(head -c {filling} /dev/zero | tr '\\0' x)\n\
+            "trap 'touch /count/stop' TERM\n{once}\n\
              n=$(cat /count/{container} 2>/dev/null || echo 0)\n\
-             line() {{ n=$((n+1)); echo \"{name} $n $fill\"; echo $n >/count/{container}; }}\n"
+             line() {{ n=$((n+1));{filling} echo \"{name} $n $fill\"; echo $n >/count/{container}; }}\n"
         )
     }
 
@@ -53,8 +80,8 @@ impl Printing {
     }
 }
 
-const fn printing(name: &'static str, filling: usize) -> Printing {
-    Printing { name, filling }
+const fn printing(name: &'static str, bytes: usize) -> Printing {
+    Printing { name, filling: Filling::Letters(bytes) }
 }
 
 pub const CHATTY: Printing = printing("chatty", 150);
@@ -68,8 +95,10 @@ pub const INIT: Printing = printing("init", 20);
 pub const NATIVE: Printing = printing("native", 20);
 pub const MAIN: Printing = printing("main", 20);
 
+pub const NOISE: Printing = Printing { name: "noise", filling: Filling::Numbers(8) };
+
 /// All of them, for who finds a line and wants to know whose it should be.
-pub const ALL: [Printing; 10] = [CHATTY, LONG, CRASHING, JOB, CRON, QUIET, REPLICA, INIT, NATIVE, MAIN];
+pub const ALL: [Printing; 11] = [CHATTY, LONG, CRASHING, JOB, CRON, QUIET, REPLICA, INIT, NATIVE, MAIN, NOISE];
 
 /// The eight workloads of a namespace.
 pub fn eight(namespace: &str) -> Vec<Value> {
@@ -109,6 +138,11 @@ pub const LASTING: u64 = 8;
 /// A deployment of one endless pod, `rate` lines each tenth of a second.
 pub fn steady(namespace: &str, name: &str, rate: u32) -> Value {
     deployment(namespace, name, 1, &pod_spec(&[], &[container("app", &REPLICA.endless("app", rate, "0.1"))], "Always"))
+}
+
+/// The same of lines that do not compress: from 120 lines a second on it is a busy session, which keeps a connection to each collector.
+pub fn noisy(namespace: &str, name: &str, rate: u32) -> Value {
+    deployment(namespace, name, 1, &pod_spec(&[], &[container("app", &NOISE.endless("app", rate, "0.1"))], "Always"))
 }
 
 /// A bare pod that prints `count` lines and ends.

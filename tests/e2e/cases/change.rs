@@ -1,17 +1,20 @@
 //! What people change while everything runs.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
+use super::load::stored;
 use crate::judge::all_is_there;
 use crate::suite::{AUDIT_LOG, HOME, POD, POOL, RELEASE, SECRET, Suite};
 use crate::tools::{self, secs};
+use crate::workloads::noisy;
 
 const SOON: Duration = secs(120);
 
-async fn scale(suite: &Suite, replicas: u64) -> Result<()> {
+/// Scales the pool, and waits until exactly so many collectors are there.
+pub async fn scale(suite: &Suite, replicas: u64) -> Result<()> {
     suite.kubectl(&["scale", "auditlog", "-n", HOME, POOL, &format!("--replicas={replicas}")])?;
     tools::wait(&format!("{replicas} collectors"), secs(180), async || {
         let object = suite.get(&AUDIT_LOG, HOME, POOL).await?;
@@ -27,8 +30,26 @@ async fn scale(suite: &Suite, replicas: u64) -> Result<()> {
     .await
 }
 
+/// New replicas get their share within 10 s of being ready.
+async fn joined_are_used(suite: &Suite) -> Result<()> {
+    let begun = Instant::now();
+    tools::wait("the two that joined get batches", secs(10), async || {
+        let idle: Vec<String> = stored(suite).await?.into_iter().filter(|(_, b)| *b == 0.0).map(|(n, _)| n).collect();
+        ensure!(idle.is_empty(), "{idle:?} have got nothing");
+        Ok(())
+    })
+    .await?;
+    println!("those that joined are used {:.1} s after all are ready", begun.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Scales the pool, and waits until exactly so many collectors are there.
 pub async fn scaled(suite: &Suite) -> Result<()> {
+    // A busy session, which keeps a connection to each collector; quiet ones keep two.
+    suite.apply(&noisy("shop-restricted", "noise", 30).to_string())?;
+    suite.kubectl(&["rollout", "status", "-n", "shop-restricted", "deployment/noise", "--timeout=90s"])?;
     scale(suite, 5).await?;
+    joined_are_used(suite).await?;
     println!("five: {}", all_is_there(suite, "shop-", SOON).await?);
     scale(suite, 2).await?;
     println!("two: {}", all_is_there(suite, "shop-", SOON).await?);
@@ -41,6 +62,7 @@ pub async fn scaled(suite: &Suite) -> Result<()> {
         .collect();
     let wanted = [2, 3, 4].map(|ordinal| format!("data-{POOL}-{ordinal}"));
     ensure!(claims == wanted, "the kept volumes are {claims:?}");
+    suite.kubectl(&["delete", "deployment", "-n", "shop-restricted", "noise"])?;
     scale(suite, 3).await?;
     println!("three: {}", all_is_there(suite, "shop-", SOON).await?);
     Ok(())
@@ -68,16 +90,8 @@ pub async fn upgraded(suite: &Suite) -> Result<()> {
     let node = suite.node().context("another tag of the same images is made on the node")?;
     for part in ["operator", "collector", "sidecar", "csi"] {
         let name = format!("ghcr.io/indelible-dev/indelible-{part}");
-        node.exec(&[
-            "ctr",
-            "-n",
-            "k8s.io",
-            "images",
-            "tag",
-            "--force",
-            &format!("{name}:{}", suite.tag),
-            &format!("{name}:{tag}"),
-        ])?;
+        let (now, next) = (format!("{name}:{}", suite.tag), format!("{name}:{tag}"));
+        node.exec_everywhere(&["ctr", "-n", "k8s.io", "images", "tag", "--force", &now, &next]).await?;
     }
     suite.helm(&[
         "upgrade",

@@ -51,12 +51,25 @@ pub async fn manifests(suite: &Suite) -> Result<()> {
     suite.helm(&["uninstall", "indelible", "-n", RELEASE, "--wait", "--timeout=120s"])?;
     suite.kubectl(&["delete", "namespace", "-l", "indelible.dev/e2e=true", "--wait", "--timeout=180s"])?;
     suite.kubectl(&["delete", "auditlogs", "-A", "--all"])?;
-    suite.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", "crds/"])?;
+    // The definition alone, as on a cluster without Helm; then the chart, by the eyes of the API server.
+    suite.kubectl(&["delete", "crd", "auditlogs.indelible.dev", "--timeout=60s"])?;
+    suite.kubectl(&["apply", "-f", "crds/"])?;
+    suite.kubectl(&["wait", "--for=condition=Established", "crd/auditlogs.indelible.dev", "--timeout=30s"])?;
     let explained = suite.kubectl(&["explain", "auditlog.spec.capture.source"])?;
     ensure!(explained.contains("HostPath"), "{explained}");
+    suite.helm(&["lint", "charts/indelible"])?;
+    let rendered = suite.helm(&["template", "indelible", "charts/indelible", "-n", RELEASE])?;
+    let tried = suite.try_kubectl(&["apply", "--dry-run=server", "-n", RELEASE, "-f", "-"], &rendered)?;
+    ensure!(tried.code == 0, "the rendered chart is not taken: {}", tried.err);
+    let misspelt = suite.helm(&["template", "indelible", "charts/indelible", "--set", "auditlogNamespaces={audit}"]);
+    ensure!(misspelt.is_err(), "a misspelt value was taken");
     let bundle = std::fs::read_to_string(suite.root.join("deploy/indelible.yaml"))?;
     let bundle = retagged(&bundle, &suite.tag);
-    suite.apply(&bundle)?;
+    // As documented for a cluster on which Helm has kept something.
+    let file = suite.path.path().join("bundle.yaml");
+    std::fs::write(&file, &bundle)?;
+    let file = file.to_str().context("no text")?;
+    suite.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", file])?;
     let home = bundle_namespace(&bundle)?;
     suite.kubectl(&["rollout", "status", "-n", &home, "deployment/indelible-operator", "--timeout=120s"])?;
     let mut made = audit_log("plain", &json!({"collectors": {"replicas": 1}}));

@@ -120,16 +120,28 @@ pub async fn cut_off(suite: &Suite) -> Result<()> {
     let node = suite.node()?;
     let addresses = addresses(suite).await?;
     ensure!(!addresses.is_empty(), "no collectors");
-    let rule = |verb: &str, address: &str| {
-        node.exec(&["iptables", verb, "FORWARD", "-d", address, "-p", "tcp", "--dport", "7443", "-j", "DROP"])
+    let rule = async |verb: &str, address: &str| {
+        node.exec_everywhere(&[
+            "iptables", verb, "FORWARD", "-d", address, "-p", "tcp", "--dport", "7443", "-j", "DROP",
+        ])
+        .await
     };
     for address in &addresses {
-        rule("-I", address)?;
+        rule("-I", address).await?;
     }
     tokio::time::sleep(secs(60)).await; // the minute that the case is about
+    let counted = node.exec_everywhere(&["iptables", "-nvxL", "FORWARD"]).await?;
     for address in &addresses {
-        rule("-D", address)?;
+        rule("-D", address).await?;
     }
+    let dropped: u64 = counted
+        .iter()
+        .flat_map(|page| page.lines())
+        .filter(|line| line.contains("DROP") && line.contains("dpt:7443"))
+        .filter_map(|line| line.split_whitespace().next()?.parse::<u64>().ok())
+        .sum();
+    ensure!(dropped > 0, "nobody tried to reach a collector: nothing was cut off");
+    println!("{dropped} packets to {} collectors were dropped", addresses.len());
     flows(suite).await
 }
 

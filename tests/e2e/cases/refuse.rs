@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
+use crate::judge::all_is_there;
 use crate::manifests::{audit_log, container, list, namespace, pod, pod_spec};
 use crate::suite::{HOME, POD, POOL, RELEASE, Suite};
 use crate::tools::{self, secs};
@@ -248,27 +249,107 @@ pub async fn bad_input(suite: &Suite) -> Result<()> {
     // A StorageClass that is not there.
     let spec = json!({"collectors": {"replicas": 1, "storage": {"storageClassName": "nowhere"}}});
     suite.apply(&audit_log("nowhere", &spec).to_string())?;
-    let message = suite.until("nowhere", "Ready", "False", "", secs(60)).await?;
-    ensure!(message.contains("nowhere"), "the condition does not name the StorageClass: {message}");
-    suite.kubectl(&["delete", "auditlog", "-n", HOME, "nowhere"])?;
-    // A label that names no AuditLog: pods start, and are told.
-    suite.apply(
-        &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "astray", "labels": {
-            "indelible.dev/audit-log": "audit.nobody", "pod-security.kubernetes.io/enforce": "restricted"}}})
-        .to_string(),
-    )?;
-    let told = suite.try_kubectl(&["apply", "-f", "-"], &brief("astray", "one", 3).to_string())?;
-    ensure!(told.code == 0, "a pod of a namespace with a wrong label was refused: {}", told.err);
-    ensure!(told.err.contains("nobody"), "no warning names the AuditLog that is not there: {}", told.err);
+    says(suite, "nowhere", "StorageClass").await?;
+    says(suite, "nowhere", "nowhere").await?;
+    forget(suite, "nowhere")?;
+    // A label that names no AuditLog, and one of a namespace that is not served: pods start, and are told.
+    for (label, word) in [("audit.nobody", "nobody"), ("elsewhere.main", "auditLogNamespaces")] {
+        let mut astray = namespace("astray", "restricted", false, false);
+        astray["metadata"]["labels"]["indelible.dev/audit-log"] = json!(label);
+        suite.apply(&astray.to_string())?;
+        let told = tools::wait("the webhook has seen the label", secs(30), async || {
+            let told = suite
+                .try_kubectl(&["create", "--dry-run=server", "-f", "-"], &brief("astray", "one", 3).to_string())?;
+            ensure!(told.code == 0, "a pod of a namespace with label {label} was refused: {}", told.err);
+            ensure!(told.err.contains(word), "no warning says {word:?}: {}", told.err);
+            Ok(told.err)
+        })
+        .await?;
+        println!("{}", told.trim());
+    }
     suite.kubectl(&["delete", "namespace", "astray", "--wait=false"])?;
     // A pool that a quota holds back.
     suite.kubectl(&["create", "quota", "tight", "-n", HOME, "--hard=count/statefulsets.apps=1"])?;
     suite.apply(&audit_log("held", &json!({"collectors": {"replicas": 1}})).to_string())?;
-    let message = suite.until("held", "Ready", "False", "", secs(60)).await;
+    let told = says(suite, "held", "quota").await;
     suite.kubectl(&["delete", "quota", "tight", "-n", HOME])?;
-    suite.kubectl(&["delete", "auditlog", "-n", HOME, "held"])?;
-    ensure!(message?.contains("quota"), "the condition does not speak of the quota");
-    // A pod of a namespace that is not opted in has the pool's token and no sidecar of ours: its writes are refused.
+    told?;
+    suite.until("held", "Ready", "True", "", secs(120)).await?;
+    forget(suite, "held")?;
+    start_writer(suite)?;
+    let refused = foreign_writes(suite).await;
+    suite.kubectl(&["delete", "pod", "-n", "default", "writer", "--grace-period=1"])?;
+    refused?;
+    egress(suite).await
+}
+
+/// Until the AuditLog is not ready, and the condition has that word.
+async fn says(suite: &Suite, name: &str, word: &str) -> Result<()> {
+    tools::wait(&format!("{name} is told of {word}"), secs(60), async || {
+        let (status, reason, message) = suite.condition(name, "Ready").await?;
+        ensure!(status == "False" && message.contains(word), "Ready={status} {reason}: {message}");
+        Ok(())
+    })
+    .await
+}
+
+/// Deletes an AuditLog and what is kept of it.
+fn forget(suite: &Suite, name: &str) -> Result<()> {
+    suite.kubectl(&["delete", "auditlog", "-n", HOME, name])?;
+    suite.kubectl(&["delete", "secret", "-n", HOME, &format!("{name}-ca"), "--ignore-not-found"])?;
+    suite.kubectl(&["delete", "pvc", "-n", HOME, &format!("data-{name}-0"), "--ignore-not-found", "--wait=false"])?;
+    Ok(())
+}
+
+/// A namespace that lets nothing out: said with what to allow, and the policy that the documentation has is enough.
+async fn egress(suite: &Suite) -> Result<()> {
+    let home = "shut";
+    let deny = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"namespace": home, "name": "deny"}, "spec": {"podSelector": {}, "policyTypes": ["Egress"]}});
+    suite.apply(&list(&[namespace(home, "restricted", true, false), deny, steady(home, "app", 1)]))?;
+    suite.kubectl(&["rollout", "status", "-n", home, "deployment/app", "--timeout=60s"])?;
+    let preflight = suite.indelible(&["preflight", home, "-n", HOME, POOL])?;
+    ensure!(preflight.out.contains("kind: NetworkPolicy"), "preflight does not say what to apply: {}", preflight.out);
+    tools::wait("the condition says what to allow", secs(240), async || {
+        let (status, reason, message) = suite.condition(POOL, "Covered").await?;
+        let told = status == "False" && reason == "NeverConnected" && message.contains("7443");
+        ensure!(told, "Covered={status} {reason}: {message}");
+        Ok(())
+    })
+    .await?;
+    let page = std::fs::read_to_string(suite.root.join("docs/kubernetes.md"))?;
+    let (_, rest) =
+        page.split_once("In a namespace that denies egress by default:\n\n```yaml\n").context("no policy")?;
+    let (policy, _) = rest.split_once("\n```").context("the policy has no end")?;
+    let output = suite.try_kubectl(&["apply", "-n", home, "-f", "-"], policy)?;
+    ensure!(output.code == 0, "the documented policy was refused: {}", output.err);
+    println!("let out by the documented policy: {}", all_is_there(suite, home, secs(120)).await?);
+    suite.kubectl(&["delete", "namespace", home, "--wait=false"])?;
+    suite.until(POOL, "Covered", "True", "", secs(180)).await?;
+    Ok(())
+}
+
+/// What is written with that token is refused, for good after two minutes in which the list may have been late.
+async fn foreign_writes(suite: &Suite) -> Result<()> {
+    let Ok(node) = suite.node() else {
+        println!("left out: a write from outside needs the node's network (INDELIBLE_CLUSTER)");
+        return Ok(());
+    };
+    let token = suite.kubectl(&["exec", "-n", "default", "writer", "--", "cat", "/t/t"])?;
+    let collector = suite.get(&POD, HOME, &format!("{POOL}-0")).await?;
+    let address = collector["status"]["podIP"].as_str().context("the collector has no address")?;
+    let (header, url) = (format!("Authorization: Bearer {token}"), format!("https://{address}:7443/v1/batches"));
+    tools::wait("a write from a namespace that is not opted in is refused", secs(180), async || {
+        let curl = ["curl", "-sk", "-m", "10", "-w", "\n%{http_code}", "-H", &header, "--data-binary", "x", &url];
+        let answer = node.exec(&curl)?;
+        ensure!(answer.ends_with("\n403") && answer.contains("default"), "{answer}");
+        Ok(())
+    })
+    .await
+}
+
+/// Starts a pod that has the pool's token in a namespace that is not opted in.
+fn start_writer(suite: &Suite) -> Result<()> {
     let mut free = pod("default", "writer", &pod_spec(&[], &[container("app", "sleep 600")], "Never"));
     free["spec"]["volumes"] = json!([
         {"name": "count", "emptyDir": {}},
@@ -278,6 +359,5 @@ pub async fn bad_input(suite: &Suite) -> Result<()> {
         json!([{"name": "t", "mountPath": "/t"}, {"name": "count", "mountPath": "/count"}]);
     suite.apply(&free.to_string())?;
     suite.kubectl(&["wait", "-n", "default", "--for=condition=Ready", "pod/writer", "--timeout=60s"])?;
-    suite.kubectl(&["delete", "pod", "-n", "default", "writer", "--grace-period=1"])?;
     Ok(())
 }
