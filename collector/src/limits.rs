@@ -277,8 +277,8 @@ pub const COSIGN_TIMEOUT: Duration = Duration::from_secs(20);
 pub const COSIGN_TRIES: u32 = 6;
 /// How long between two of these.
 pub const COSIGN_RETRY: Duration = Duration::from_millis(500);
-/// The most pause after a witness was away or did not cosign.
-pub const MAX_COSIGN_PAUSE: Duration = Duration::from_mins(5);
+/// The most pause after a witness was away or did not cosign: when it is back, readers wait for it.
+pub const MAX_COSIGN_PAUSE: Duration = Duration::from_mins(1);
 /// Bytes of a witness' answer.
 pub const MAX_COSIGN_ANSWER_BYTES: usize = 64 << 10;
 /// How long witnesses may take to cosign the last checkpoint, while readers get the last of the log.

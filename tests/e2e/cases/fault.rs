@@ -9,7 +9,7 @@ use crate::judge::all_is_there;
 use crate::suite::{HOME, POD, POOL, RELEASE, Suite};
 use crate::tools::{self, secs};
 
-const SOON: Duration = secs(90);
+const SOON: Duration = secs(120);
 
 /// Everything that runs goes on, and what it prints arrives.
 async fn flows(suite: &Suite) -> Result<()> {
