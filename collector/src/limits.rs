@@ -274,7 +274,7 @@ pub const COSIGN_INTERVAL: Duration = Duration::from_secs(30);
 /// How long a witness may take.
 pub const COSIGN_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often a witness is asked in a row while nobody there is it at the moment (503).
-pub const COSIGN_TRIES: u32 = 6;
+pub const COSIGN_TRIES: u32 = 10;
 /// How long between two of these.
 pub const COSIGN_RETRY: Duration = Duration::from_millis(500);
 /// The most pause after a witness was away or did not cosign: when it is back, readers wait for it.
