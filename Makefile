@@ -13,7 +13,7 @@ export HELM
 RELEASE := $(TARGET)/$(HOST)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check generate check-generated fmt clippy doc unit tamper build where cluster-up cluster-down cluster-shell e2e e2e-core e2e-kind e2e-selftest clean
+.PHONY: help demo test check generate check-generated fmt clippy doc unit tamper build where cluster-up cluster-down cluster-shell e2e e2e-core e2e-kind e2e-selftest skew clean
 
 help: ## Show this help
 	@echo "Indelible: immutable audit logs for Kubernetes"; echo
@@ -39,6 +39,7 @@ test: fmt clippy doc ## Everything that needs no cluster: format, lints, docs, a
 	$(if $(STRACE),,@echo "Left out: what is seen with strace, which is not installed (tests/tests/durability.rs)")
 	$(if $(MOUNTS),,@echo "Left out: what mounts, which needs root (csi/tests/node.rs)")
 	$(if $(HELM),,@echo "Left out: what Helm makes of the chart; there is none in the path, and tests/cluster/up has built none (tests/tests/chart.rs)")
+	@echo "Left out: what needs another version's programs: make skew (tests/tests/skew.rs)"
 
 check: fmt clippy unit ## What green at each commit means: format, lints, unit tests (under a minute when warm)
 
@@ -84,6 +85,11 @@ e2e-kind: ## The suite on a cluster of kind's, where Docker, kind, kubectl and h
 
 e2e-selftest: ## Whether each planted fault turns exactly its case of the core red (root; an hour on two cores, 6 GB)
 	@tests/cluster/selftest
+
+# Releases whose data and sidecars are to work with this version. There is none yet: a revision that stands for one.
+PREVIOUS ?= 25fc212
+skew: ## Sidecars, collectors and data of the versions PREVIOUS (tags or revisions) together with this one's
+	@tests/skew $(PREVIOUS)
 
 clean: ## Remove what was built
 	$(CARGO) clean

@@ -27,14 +27,19 @@ impl Printer {
 
     /// Prints `count` numbered lines of `width` bytes or a little more.
     pub fn print(&mut self, count: u64, width: usize) -> Result<()> {
+        let width = width.saturating_sub(10);
+        self.print_as(count, |n| format!("line {n} {:x<width$}", ""))
+    }
+
+    /// Prints `count` lines, each of which is made from its number.
+    pub fn print_as(&mut self, count: u64, line: impl Fn(u64) -> String) -> Result<()> {
         let mut text = Vec::new();
         for _ in 0..count {
             let n = self.printed;
             let (second, nano) = (n / 1000, n % 1000);
             let (minute, second) = (second / 60 % 60, second % 60);
             let stream = if n % 5 == 4 { "stderr" } else { "stdout" };
-            let width = width.saturating_sub(10);
-            writeln!(text, "2026-11-22T20:{minute:02}:{second:02}.{nano:03}Z {stream} F line {n} {:x<width$}", "")?;
+            writeln!(text, "2026-11-22T20:{minute:02}:{second:02}.{nano:03}Z {stream} F {}", line(n))?;
             self.printed += 1;
         }
         self.live.write_all(&text)?;

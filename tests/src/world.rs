@@ -82,11 +82,20 @@ impl World {
         self.add_collector_under(&[], flags)
     }
 
+    /// The same, of another build's program.
+    pub fn add_collector_of(&mut self, program: &Path, flags: &[&str]) -> Result<&mut Collector> {
+        self.start_collector(program, &[], flags)
+    }
+
     /// The same, started by another program that runs it as its child or becomes it.
     pub fn add_collector_under(&mut self, wrapper: &[&str], flags: &[&str]) -> Result<&mut Collector> {
+        self.start_collector(&binary("indelible-collector")?, wrapper, flags)
+    }
+
+    fn start_collector(&mut self, program: &Path, wrapper: &[&str], flags: &[&str]) -> Result<&mut Collector> {
         let ordinal = self.collectors.len();
         let dir = self.dir.path().join(format!("collector-{ordinal}"));
-        let collector = Collector::start(&dir, ordinal, &self.issuer, &self.authority, (wrapper, flags))?;
+        let collector = Collector::start(&dir, ordinal, &self.issuer, &self.authority, program, (wrapper, flags))?;
         self.collectors.push(collector);
         self.collectors.last_mut().context("a collector was just added")
     }
@@ -132,12 +141,17 @@ impl World {
 
     /// The same over these sources.
     pub fn verify_sources(&self, sources: &[PathBuf], flags: &[&str]) -> Result<Answer> {
+        self.verify_by(&binary("indelible")?, sources, flags)
+    }
+
+    /// The same by another build's program.
+    pub fn verify_by(&self, program: &Path, sources: &[PathBuf], flags: &[&str]) -> Result<Answer> {
         let policy = self.policy()?;
         let jwks = self.issuer.jwks();
         let flags: Vec<&std::ffi::OsStr> = flags.iter().map(AsRef::as_ref).collect();
         let mut all = vec!["--policy".as_ref(), policy.as_os_str(), "--issuer-keys".as_ref(), jwks.as_os_str()];
         all.extend(flags);
-        verify::verify(sources, &all)
+        verify::verify_by(program, sources, &all)
     }
 
     /// Ends all collectors with SIGTERM, so that their logs are sealed.

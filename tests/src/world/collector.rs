@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use super::issuer::ISSUER;
-use super::{Authority, Issuer, Process, binary, eventually};
+use super::{Authority, Issuer, Process, eventually};
 
 /// How long a collector may take to start, or to stop.
 const BOUND: Duration = Duration::from_secs(30);
@@ -28,21 +28,19 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Makes key and certificate and starts the process, behind a wrapper and with more flags.
+    /// Makes key and certificate and starts the process of this program, behind a wrapper and with more flags.
     pub fn start(
         dir: &Path,
         ordinal: usize,
         issuer: &Issuer,
         ca: &Authority,
+        program: &Path,
         (wrapper, flags): (&[&str], &[&str]),
     ) -> Result<Self> {
         std::fs::create_dir_all(dir)?;
         let data = dir.join("data");
         let origin = format!("test/c{ordinal}");
-        let init = Command::new(binary("indelible-collector")?)
-            .args(["init", "--origin", &origin, "--data"])
-            .arg(&data)
-            .output()?;
+        let init = Command::new(program).args(["init", "--origin", &origin, "--data"]).arg(&data).output()?;
         let said = String::from_utf8_lossy(&init.stderr).into_owned();
         ensure!(init.status.success(), "indelible-collector init: {said}");
         let stdout = String::from_utf8(init.stdout)?;
@@ -55,7 +53,7 @@ impl Collector {
         let uri = uri.strip_prefix("URI:").unwrap_or(&uri);
         let (cert, key) = ca.certify(dir, uri)?;
         let mut args: Vec<OsString> = wrapper.iter().map(OsString::from).collect();
-        args.push(binary("indelible-collector")?.into());
+        args.push(program.into());
         for (flag, value) in [("--data", data.as_path()), ("--tls-cert", &cert), ("--tls-key", &key)] {
             args.extend([flag.into(), value.into()]);
         }
@@ -136,6 +134,15 @@ impl Collector {
     pub fn restart(&mut self, env: &[(&str, &str)]) -> Result<()> {
         let listen = self.url.strip_prefix("https://").context("a collector's URL is https")?.to_owned();
         self.run(&listen, env)
+    }
+
+    /// From its next start on it is another program.
+    pub fn becomes(&mut self, program: &Path) {
+        for word in &mut self.command {
+            if Path::new(word).file_name() == program.file_name() {
+                *word = program.into();
+            }
+        }
     }
 
     /// SIGTERM: drains, seals, exits 0.

@@ -21,6 +21,8 @@ pub struct SidecarOptions {
     pub flags: Vec<String>,
     /// More environment.
     pub env: Vec<(String, String)>,
+    /// Another build's program.
+    pub program: Option<PathBuf>,
 }
 
 /// A sidecar of one pod. Its state stays over restarts.
@@ -28,6 +30,7 @@ pub struct SidecarOptions {
 pub struct Sidecar {
     dir: PathBuf,
     name: String,
+    program: PathBuf,
     args: Vec<OsString>,
     env: Vec<(String, String)>,
     process: Option<Process>,
@@ -67,7 +70,8 @@ impl Sidecar {
             args.extend([flag.into(), value.into()]);
         }
         args.extend(options.flags.iter().map(OsString::from));
-        let mut sidecar = Self { dir, name, args, env: options.env.clone(), process: None };
+        let program = options.program.clone().map_or_else(|| binary("indelible-sidecar"), Ok)?;
+        let mut sidecar = Self { dir, name, program, args, env: options.env.clone(), process: None };
         sidecar.restart()?;
         Ok(sidecar)
     }
@@ -75,9 +79,13 @@ impl Sidecar {
     /// Starts it again on its state.
     pub fn restart(&mut self) -> Result<()> {
         let env: Vec<_> = self.env.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-        let program = binary("indelible-sidecar")?;
-        self.process = Some(Process::start(&self.name, &self.dir, &program, &self.args, &env)?);
+        self.process = Some(Process::start(&self.name, &self.dir, &self.program, &self.args, &env)?);
         Ok(())
+    }
+
+    /// From its next start on it is another program.
+    pub fn becomes(&mut self, program: &Path) {
+        self.program = program.into();
     }
 
     /// Changes its environment for the next start.
@@ -103,9 +111,8 @@ impl Sidecar {
 
     /// Waits until `indelible-sidecar armed` says that the directory is listed and its files are open.
     pub fn armed(&self) -> Result<()> {
-        let program = binary("indelible-sidecar")?;
         eventually("the sidecar is armed", BOUND, || {
-            let status = std::process::Command::new(&program)
+            let status = std::process::Command::new(&self.program)
                 .args(["armed", "--state"])
                 .arg(self.state())
                 .stderr(std::process::Stdio::null())

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
@@ -108,7 +108,12 @@ impl Answer {
 
 /// `indelible verify --json` over these sources with exactly these flags.
 pub fn verify(sources: &[PathBuf], flags: &[&OsStr]) -> Result<Answer> {
-    let output = Command::new(binary("indelible")?).arg("verify").args(sources).arg("--json").args(flags).output()?;
+    verify_by(&binary("indelible")?, sources, flags)
+}
+
+/// The same by another build's program.
+pub fn verify_by(program: &Path, sources: &[PathBuf], flags: &[&OsStr]) -> Result<Answer> {
+    let output = Command::new(program).arg("verify").args(sources).arg("--json").args(flags).output()?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let mut answer: Answer = serde_json::from_slice(&output.stdout)
         .with_context(|| format!("verify ended with {} and printed no report: {said}", output.status))?;
