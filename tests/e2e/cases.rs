@@ -92,7 +92,7 @@ pub const ALL: &[Case] = &[
     case("balance", "bytes per collector stay within 10 % of the mean, with three and with five", of!(load::balance)),
     case("all-stopped", "with operator, collectors and webhook stopped a permissive namespace starts pods, an enforced one refuses", of!(load::all_stopped)).node(),
     case("nothing-lost", "after all of this: no line lost, none twice, Intact", of!(tamper::nothing_lost)).core(),
-    case("changed-byte", "one changed byte on a volume is named; acknowledge and replace-volume bring the pool back", of!(tamper::changed_byte)).core().node(),
     case("uninstalled", "uninstall keeps definition, CA and volumes; what is installed again continues the same logs", of!(end::uninstalled)),
+    case("changed-byte", "one changed byte on a volume is named; acknowledge and replace-volume bring the pool back", of!(tamper::changed_byte)).core().node(),
     case("manifests", "kubectl apply of crds/ and of deploy/ works without Helm", of!(end::manifests)),
 ];

@@ -85,18 +85,12 @@ pub async fn manifests(suite: &Suite) -> Result<()> {
     .await
 }
 
-/// The bundle with the images under test.
+/// The bundle with the images under test, instead of those of its release.
 fn retagged(bundle: &str, tag: &str) -> String {
-    let lines = bundle.lines().map(|line| match line.find("ghcr.io/indelible-dev/indelible-") {
-        Some(at) => {
-            let (head, image) = line.split_at(at);
-            let (name, rest) = image.split_once(':').unwrap_or((image, ""));
-            let quote = if rest.ends_with('"') { "\"" } else { "" };
-            format!("{head}{name}:{tag}{quote}")
-        }
-        None => line.to_owned(),
-    });
-    lines.collect::<Vec<_>>().join("\n")
+    let release = concat!(":", env!("CARGO_PKG_VERSION"));
+    ["operator", "collector", "sidecar", "csi"].iter().fold(bundle.to_owned(), |bundle, part| {
+        bundle.replace(&format!("/indelible-{part}{release}"), &format!("/indelible-{part}:{tag}"))
+    })
 }
 
 /// Where the bundle puts the operator.

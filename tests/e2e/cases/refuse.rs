@@ -93,7 +93,9 @@ pub async fn injection(suite: &Suite) -> Result<()> {
         json!({"requests": {"cpu": "20m", "memory": "16Mi"}, "limits": {"cpu": "20m", "memory": "16Mi"}});
     suite.apply(&guaranteed.to_string())?;
     let pod = suite.get(&POD, "loose", "guaranteed").await?;
+    ensure!(is_injected(&pod), "a pod with limits was skipped");
     ensure!(pod["status"]["qosClass"] == "Guaranteed", "the QoS class became {}", pod["status"]["qosClass"]);
+    shapes(suite, &is_injected)?;
     // Without the webhook an enforced namespace refuses, and says who does.
     suite.kubectl(&["scale", "-n", RELEASE, "deployment/indelible-operator", "--replicas=0"])?;
     tools::wait("the webhook is gone", secs(60), async || {
@@ -109,6 +111,31 @@ pub async fn injection(suite: &Suite) -> Result<()> {
     refused.context("an enforced namespace took a pod that is not audited")?;
     taken.context("a namespace that is not enforced refused a pod while the webhook was away")?;
     suite.kubectl(&["delete", "namespace", "loose", strict, "--wait=false"])?;
+    Ok(())
+}
+
+/// What makes a pod special, and how it gets so.
+type Shape = (&'static str, fn(&mut Value));
+
+/// Pods of every shape get their sidecar, first.
+fn shapes(suite: &Suite, is_injected: &dyn Fn(&Value) -> bool) -> Result<()> {
+    let shapes: [Shape; 5] = [
+        ("hostNetwork", |pod| pod["spec"]["hostNetwork"] = json!(true)),
+        ("shareProcessNamespace", |pod| pod["spec"]["shareProcessNamespace"] = json!(true)),
+        ("resources of the pod", |pod| pod["spec"]["resources"] = json!({"limits": {"cpu": "100m", "memory": "64Mi"}})),
+        ("an init container", |pod| pod["spec"]["initContainers"] = json!([container("first", "true")])),
+        ("a native sidecar", |pod| {
+            pod["spec"]["initContainers"] = json!([container("other", "sleep 9")]);
+            pod["spec"]["initContainers"][0]["restartPolicy"] = json!("Always");
+        }),
+    ];
+    for (shape, change) in shapes {
+        let mut one = brief("shop-privileged", "shape", 3);
+        change(&mut one);
+        let output = suite.try_kubectl(&["create", "--dry-run=server", "-o", "json", "-f", "-"], &one.to_string())?;
+        ensure!(output.code == 0, "a pod with {shape} was refused: {}", output.err);
+        ensure!(is_injected(&serde_json::from_str(&output.out)?), "a pod with {shape} was skipped: {}", output.out);
+    }
     Ok(())
 }
 
