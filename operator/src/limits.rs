@@ -47,6 +47,8 @@ pub const RETRY_LAST: Duration = Duration::from_mins(5);
 pub const FRESH: Duration = Duration::from_mins(10);
 /// A status that changes only in its numbers is written this often at most.
 pub const STATUS_INTERVAL: Duration = Duration::from_mins(1);
+/// One whose numbers of pods change: people wait for these after a rollout.
+pub const COVERAGE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Bytes of a PEM text in a Secret: a bundle of some CAs fits many times.
 pub const MAX_PEM_BYTES: usize = 64 << 10;
@@ -132,6 +134,8 @@ pub const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How often collectors are asked.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(30);
+/// How soon they are asked after a pod has come or changed: its sidecar speaks within seconds.
+pub const POLL_SOON: Duration = Duration::from_secs(10);
 /// How long changes are gathered before they are told.
 pub const OBSERVE_DEBOUNCE: Duration = Duration::from_millis(500);
 /// How long a connection to a collector may take.

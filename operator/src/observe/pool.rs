@@ -23,7 +23,7 @@ use crate::authority::{Acknowledgement, Lives, Why};
 use crate::clock;
 use crate::collectors::{Collectors, LogFacts, Session};
 use crate::coverage::{Facts, confirmed, cover, heard};
-use crate::limits::{ACKNOWLEDGE_TIMEOUT, OBSERVE_DEBOUNCE, POLL_INTERVAL, STATEMENTS_PER_POLL};
+use crate::limits::{ACKNOWLEDGE_TIMEOUT, OBSERVE_DEBOUNCE, POLL_INTERVAL, POLL_SOON, STATEMENTS_PER_POLL};
 use crate::names::{ANNOTATION_ACKNOWLEDGE, COLLECTOR_PORT, LABEL_AUDIT_LOG};
 use crate::observed::{Alarm, CollectorView, Observed, ObservedLog, PoolName, PoolView};
 use crate::pods::Phase;
@@ -203,6 +203,7 @@ impl Pool {
             Change::There(uid) => {
                 if let Some(pod) = self.pods.known.get(&uid).filter(|pod| pod.is_injected(&self.name.label())) {
                     self.lives.seen(pod, now);
+                    self.next_round = self.next_round.min(Instant::now() + POLL_SOON);
                 }
             }
             Change::Gone(uids) => uids.iter().for_each(|uid| self.lives.deleted(uid, now)),

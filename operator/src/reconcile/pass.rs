@@ -411,9 +411,10 @@ async fn tell(
             return Ok(None);
         }
         let age = Duration::try_from(now.duration_since(last.at)).unwrap_or(Duration::ZERO);
-        if report::is_only_numbers(&last.status, &status) && age < STATUS_INTERVAL {
+        let patience = report::patience(&last.status, &status);
+        if age < patience {
             memory.told = Some(last);
-            return Ok(Some(STATUS_INTERVAL.saturating_sub(age)));
+            return Ok(Some(patience.saturating_sub(age)));
         }
         write_status(context, name, &status).await?;
         let changed = conditions::changed(&last.status.conditions, &status.conditions);

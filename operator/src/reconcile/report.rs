@@ -7,6 +7,7 @@ mod health;
 mod storage;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -16,6 +17,7 @@ use super::validate::{Invalid, Pool};
 use crate::api::{AuditLogStatus, KeptVolume, LogStatus};
 use crate::clock::to_time;
 use crate::conditions::{self, COVERED, DEGRADED, INTACT, PROGRESSING, READY, STORAGE_LOW, Said, Status};
+use crate::limits::{COVERAGE_INTERVAL, STATUS_INTERVAL};
 use crate::names::selector_text;
 use crate::observed::{Injection, Observed, PublicKeys};
 
@@ -28,8 +30,9 @@ pub struct Told {
     pub at: Timestamp,
 }
 
-/// Whether two statuses differ in numbers and words only: nobody waits for these.
-pub fn is_only_numbers(before: &AuditLogStatus, after: &AuditLogStatus) -> bool {
+/// How old the last status must be before this one is written: numbers wait, those of pods less than those of logs.
+pub fn patience(before: &AuditLogStatus, after: &AuditLogStatus) -> Duration {
+    let pods = |status: &AuditLogStatus| (status.pods.clone(), status.coverage.clone());
     let plain = |status: &AuditLogStatus| {
         let mut plain = AuditLogStatus {
             pods: String::new(),
@@ -43,7 +46,13 @@ pub fn is_only_numbers(before: &AuditLogStatus, after: &AuditLogStatus) -> bool 
         plain.conditions.iter_mut().for_each(|condition| condition.message.clear());
         plain
     };
-    plain(before) == plain(after)
+    if plain(before) != plain(after) {
+        Duration::ZERO
+    } else if pods(before) != pods(after) {
+        COVERAGE_INTERVAL
+    } else {
+        STATUS_INTERVAL
+    }
 }
 
 /// Whether a condition rests on what nobody tells us of: quotas, and what else refuses pods.
