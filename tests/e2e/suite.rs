@@ -189,9 +189,13 @@ pub struct Node<'a> {
 }
 
 impl Node<'_> {
-    fn script(&self, name: &str, args: &[&str]) -> Result<String> {
+    fn command(&self, name: &str, args: &[&str]) -> Result<Command> {
         let path = self.suite.root.join("tests/cluster").join(name);
-        tools::ok(&mut self.suite.command(path.to_str().context("no text")?, args), "", LIMIT)
+        Ok(self.suite.command(path.to_str().context("no text")?, args))
+    }
+
+    fn script(&self, name: &str, args: &[&str]) -> Result<String> {
+        tools::ok(&mut self.command(name, args)?, "", LIMIT)
     }
 
     /// A command in the first node's namespaces.
@@ -204,9 +208,7 @@ impl Node<'_> {
         let mut printed = Vec::new();
         for node in self.suite.list(&NODE, "", "").await? {
             let name = node["metadata"]["name"].as_str().context("a node without a name")?;
-            let path = self.suite.root.join("tests/cluster/exec");
-            let mut command = self.suite.command(path.to_str().context("no text")?, args);
-            printed.push(tools::ok(command.env("INDELIBLE_NODE", name), "", LIMIT)?);
+            printed.push(tools::ok(self.command("exec", args)?.env("INDELIBLE_NODE", name), "", LIMIT)?);
         }
         Ok(printed)
     }

@@ -1,7 +1,7 @@
 //! Workloads whose output can be foretold: each container prints numbered lines and counts them itself.
 //!
-//! Line `n` of a workload is `<workload> <n> <filling>`, where the filling is one letter many times, or numbers that do not compress. The number goes on over restarts of a container: it is kept in the
-//! pod's `/count`. A container that ends prints `<workload> end <n>` last, so that who reads its output later knows how
+//! Line `n` of a workload is `<workload> <n> <filling>`, where the filling is one letter many times, or numbers that do
+//! not compress. The number goes on over restarts of a container: it is kept in the pod's `/count`. A container that ends prints `<workload> end <n>` last, so that who reads its output later knows how
 //! many lines there must be; one that runs says it when asked (`kubectl exec … cat /count/<container>`).
 
 use serde_json::Value;

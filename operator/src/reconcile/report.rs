@@ -32,7 +32,6 @@ pub struct Told {
 
 /// How old the last status must be before this one is written: numbers wait, those of pods less than those of logs.
 pub fn patience(before: &AuditLogStatus, after: &AuditLogStatus) -> Duration {
-    let pods = |status: &AuditLogStatus| (status.pods.clone(), status.coverage.clone());
     let plain = |status: &AuditLogStatus| {
         let mut plain = AuditLogStatus {
             pods: String::new(),
@@ -48,7 +47,7 @@ pub fn patience(before: &AuditLogStatus, after: &AuditLogStatus) -> Duration {
     };
     if plain(before) != plain(after) {
         Duration::ZERO
-    } else if pods(before) != pods(after) {
+    } else if (&before.pods, &before.coverage) != (&after.pods, &after.coverage) {
         COVERAGE_INTERVAL
     } else {
         STATUS_INTERVAL
