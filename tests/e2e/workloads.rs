@@ -140,7 +140,7 @@ pub fn steady(namespace: &str, name: &str, rate: u32) -> Value {
     deployment(namespace, name, 1, &pod_spec(&[], &[container("app", &REPLICA.endless("app", rate, "0.1"))], "Always"))
 }
 
-/// The same of lines that do not compress: from 120 lines a second on it is a busy session, which keeps a connection to each collector.
+/// The same of lines that do not compress: from 120 lines a second on it becomes a busy session, within a minute.
 pub fn noisy(namespace: &str, name: &str, rate: u32) -> Value {
     deployment(namespace, name, 1, &pod_spec(&[], &[container("app", &NOISE.endless("app", rate, "0.1"))], "Always"))
 }

@@ -30,6 +30,23 @@ pub async fn scale(suite: &Suite, replicas: u64) -> Result<()> {
     .await
 }
 
+/// Bytes that a session has to send within a minute until it counts as busy, and what the quiet ones send meanwhile.
+const BUSY_BYTES: f64 = 640.0 * 1024.0;
+
+/// Starts a session that keeps a connection to each collector (quiet ones keep two), and waits until it is one.
+async fn busy(suite: &Suite) -> Result<()> {
+    let total = async || -> Result<f64> { Ok(stored(suite).await?.into_iter().map(|(_, bytes)| bytes).sum()) };
+    let before = total().await?;
+    suite.apply(&noisy("shop-restricted", "noise", 30).to_string())?;
+    suite.kubectl(&["rollout", "status", "-n", "shop-restricted", "deployment/noise", "--timeout=90s"])?;
+    tools::wait("a session is busy", SOON, async || {
+        let more = total().await? - before;
+        ensure!(more > BUSY_BYTES, "collectors have stored {more} bytes since it began");
+        Ok(())
+    })
+    .await
+}
+
 /// New replicas get their share within 10 s of being ready.
 async fn joined_are_used(suite: &Suite) -> Result<()> {
     let begun = Instant::now();
@@ -45,9 +62,7 @@ async fn joined_are_used(suite: &Suite) -> Result<()> {
 
 /// Scales the pool, and waits until exactly so many collectors are there.
 pub async fn scaled(suite: &Suite) -> Result<()> {
-    // A busy session, which keeps a connection to each collector; quiet ones keep two.
-    suite.apply(&noisy("shop-restricted", "noise", 30).to_string())?;
-    suite.kubectl(&["rollout", "status", "-n", "shop-restricted", "deployment/noise", "--timeout=90s"])?;
+    busy(suite).await?;
     scale(suite, 5).await?;
     joined_are_used(suite).await?;
     println!("five: {}", all_is_there(suite, "shop-", SOON).await?);
