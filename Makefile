@@ -13,7 +13,7 @@ export HELM
 RELEASE := $(TARGET)/$(HOST)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check generate check-generated fmt clippy doc unit tamper build where cluster-up cluster-down cluster-shell e2e e2e-core e2e-kind e2e-selftest skew clean
+.PHONY: help demo test check generate check-generated fmt clippy doc unit tamper build where cluster-up cluster-down cluster-shell e2e e2e-core e2e-kind e2e-selftest skew bench bench-deps bench-short clean
 
 help: ## Show this help
 	@echo "Indelible: immutable audit logs for Kubernetes"; echo
@@ -90,6 +90,17 @@ e2e-selftest: ## Whether each planted fault turns exactly its case of the core r
 PREVIOUS ?= 25fc212
 skew: ## Sidecars, collectors and data of the versions PREVIOUS (tags or revisions) together with this one's
 	@tests/skew $(PREVIOUS)
+
+# What a row compares with and what it must be: docs/benchmarks.md. ROWS=2,3 chooses, PAIRS and SIZE (MB) say how long.
+BENCH = $(CARGO) build --locked --release -p indelible -p indelible-collector -p indelible-sidecar -p indelible-bench && $(RELEASE)/indelible-bench
+bench: ## Measure against other programs, keep the results, renew the table of docs/benchmarks.md (ROWS=, PAIRS=, SIZE=, NOTE=)
+	$(BENCH) $(if $(ROWS),--rows $(ROWS)) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(SIZE),--size $(SIZE)) $(if $(NOTE),--note "$(NOTE)")
+
+bench-short: ## Whether each row of it runs, with tiny inputs; figures mean nothing
+	$(BENCH) --short $(if $(ROWS),--rows $(ROWS))
+
+bench-deps: ## Install the programs that it compares with, into a cache (PEERS= chooses)
+	@bench/deps $(PEERS)
 
 clean: ## Remove what was built
 	$(CARGO) clean

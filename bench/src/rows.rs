@@ -1,0 +1,49 @@
+//! The rows of docs/benchmarks.md that this program measures, a module each, and what they have in common.
+
+pub mod catchup;
+pub mod disk;
+pub mod idle;
+pub mod live;
+pub mod price;
+pub mod ship;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::corpus::{Workload, Written, write_cri};
+use crate::peers::zstd;
+use crate::row::Row;
+use crate::settings::Settings;
+
+/// All of them, in the order of their numbers.
+pub const ALL: &[Row] = &[
+    ship::RSYSLOG,
+    ship::OTELCOL,
+    idle::ROW,
+    live::peak::ROW,
+    live::latency::ROW,
+    catchup::ROW,
+    live::stall::ROW,
+    disk::ROW,
+    price::ROW,
+];
+
+/// W1 as a CRI log file in a directory.
+pub fn w1(settings: &Settings, dir: &Path) -> Result<(PathBuf, Written)> {
+    let path = dir.join("w1.log");
+    let written = write_cri(&path, Workload::W1, settings.seed, settings.bytes())?;
+    Ok((path, written))
+}
+
+/// How many times smaller `zstd -1 -B256K` makes a file.
+pub fn zstd_ratio(path: &Path) -> Result<f64> {
+    let dir = tempfile::tempdir()?;
+    Ok(real(std::fs::metadata(path)?.len()) / real(zstd::packed_bytes(&zstd::find()?, path, dir.path())?))
+}
+
+/// A count as a figure.
+#[expect(clippy::cast_precision_loss, reason = "what is counted here is far below 2^53")]
+pub fn real(count: u64) -> f64 {
+    count as f64
+}
