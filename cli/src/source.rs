@@ -1,9 +1,10 @@
-//! Where evidence is read from: a collector, by its URL or in its pod, or a data directory.
+//! Where evidence is read from: a collector, by its URL or in its pod, a data directory, or a log's static tiles.
 //!
 //! A source yields, in this order, its signed checkpoints, its log's frames, and its tiles; and any frame once more by
 //! its index. It believes nothing of what it reads and judges nothing: what it cannot make sense of is handed to the judge
 //! as damage, with where it is and what is wrong. Archives come with a later release and are refused by name.
 
+mod bundles;
 pub mod collector;
 pub mod directory;
 pub mod folder;
@@ -34,7 +35,7 @@ use route::Token;
 pub enum Source {
     /// A collector that answers now.
     Collector(Box<Collector>),
-    /// A data directory, perhaps a copy.
+    /// A data directory, perhaps a copy; or one that holds nothing but a log's tiles.
     Directory(Box<Directory>),
 }
 
@@ -173,7 +174,7 @@ impl Opener {
         if name.contains("://") {
             return Ok(Source::Collector(Box::new(Collector::new(self.client(name, http::Peer::Collector)?))));
         }
-        let directory = Directory::open(Path::new(name)).map_err(SourceError::from)?;
+        let mut directory = Directory::open(Path::new(name)).map_err(SourceError::from)?;
         if directory.is_archive() {
             return Err(OpenError::Archive(name.to_owned()));
         }

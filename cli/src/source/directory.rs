@@ -1,4 +1,5 @@
-//! A collector's data directory, also a copy from a dead machine, also while a collector is running on it.
+//! A collector's data directory, also a copy from a dead machine, also while a collector is running on it; or one that
+//! holds nothing but the static tiles of a log, whoever wrote it ([`super::bundles`]).
 //!
 //! It is only read: no lock is taken, nothing is written. `checkpoint`, `checkpoints/`, `segments/*.seg` and `tile/` are
 //! evidence; `version` says whether this verifier can read them; `vkey`, `.idx`, `key` and `torn/` are not looked at. The segments are scanned once to know which leaf
@@ -17,9 +18,10 @@ use indelible_chain::id::LeafIndex;
 use indelible_chain::merkle::MAX_TREE_SIZE;
 use indelible_chain::note::Note;
 use indelible_chain::stored::Stored;
-use indelible_chain::tile::{BundleId, TILE_WIDTH, TileId, completed_by_growth};
+use indelible_chain::tile::{BundleId, TILE_WIDTH, TileId, completed_by_growth, partial_tiles};
 use indelible_chain::verify::Damage;
 
+use super::bundles;
 use super::folder::{Folder, ReadError};
 use super::layout::{Place, Scan};
 use super::segment::SegmentReader;
@@ -37,9 +39,21 @@ const FORMAT: &str = "1";
 pub struct Directory {
     folder: Folder,
     claimed: Option<String>,
+    content: Content,
+    /// Where the last leaf ends that its bundles showed.
+    end: u64,
     /// By the index of their first leaf; filled at the first reading.
     segments: Option<Vec<Segment>>,
     open: Option<(usize, File)>,
+}
+
+/// What is in the directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    /// What a collector keeps.
+    Data,
+    /// A checkpoint and tiles, as C2SP tlog-tiles has them.
+    Tiles,
 }
 
 /// Whether a tile or bundle has to be there.
@@ -60,13 +74,18 @@ struct Segment {
 impl Directory {
     /// Opens the directory.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
-        Ok(Self { folder: Folder::open(path)?, claimed: None, segments: None, open: None })
+        let folder = Folder::open(path)?;
+        Ok(Self { folder, claimed: None, content: Content::Data, end: 0, segments: None, open: None })
     }
 
     /// Whether the directory is of the format that is read here: what cannot be read is not taken for damaged.
-    pub fn check_format(&self) -> Result<(), ReadError> {
+    pub fn check_format(&mut self) -> Result<(), ReadError> {
         let path = || self.folder.path().join(VERSION);
         let text = match self.folder.read(VERSION, MAX_VERSION_BYTES) {
+            Err(e) if e.is_absence() && bundles::is_one(&self.folder)? => {
+                self.content = Content::Tiles;
+                return Ok(());
+            }
             Err(e) if e.is_absence() => return Err(ReadError::NoFormat { path: path() }),
             text => text?,
         };
@@ -139,6 +158,10 @@ impl Directory {
 
     /// The leaves `[from, size)` in log order, with what is damaged between them.
     pub fn frames(&mut self, from: u64, size: u64, see: &mut dyn FnMut(Found<'_>)) -> Result<(), ReadError> {
+        if self.content == Content::Tiles {
+            self.end = bundles::frames(&self.folder, from, size, see).max(self.end);
+            return Ok(());
+        }
         self.scan(size)?;
         let segments = self.segments.take().unwrap_or_default();
         let read = segments.iter().enumerate().try_for_each(|(n, segment)| {
@@ -182,6 +205,9 @@ impl Directory {
 
     /// One leaf once more.
     pub fn frame(&mut self, index: LeafIndex) -> Result<Option<OwnedFrame>, ReadError> {
+        if self.content == Content::Tiles {
+            return Ok(bundles::frame(&self.folder, self.end, index));
+        }
         let Some(segments) = self.segments.take() else { return Ok(None) };
         let found = segments.iter().enumerate().find_map(|(n, segment)| {
             let at = segment.places.partition_point(|place| place.index() < index.get());
@@ -271,7 +297,10 @@ impl Directory {
         let tile = TileId::new(0, next, TILE_WIDTH).map(TileFile::Tile);
         let bundle = BundleId::new(next, TILE_WIDTH).map(TileFile::Bundle);
         let is_partial = !size.is_multiple_of(TILE_WIDTH.into());
-        let beyond = [tile, bundle].into_iter().filter(|_| is_partial).flatten().map(|file| (file, Presence::Possible));
+        let beyond = [tile, bundle].into_iter().filter(|_| is_partial).flatten();
+        // A collector serves partial ones from memory; others leave them in files, until full ones replace them.
+        let edge = partial_tiles(size).filter(|_| self.content == Content::Tiles).map(TileFile::Tile);
+        let beyond = beyond.chain(edge).map(|file| (file, Presence::Possible));
         for (file, presence) in full.chain(beyond) {
             match (self.folder.read_path(&file.path(), file.max_bytes()), presence) {
                 (Ok(bytes), _) => see(file, Ok(&bytes)),
@@ -283,6 +312,9 @@ impl Directory {
 
     /// The leaf after the last one that is there.
     fn leaves(&self) -> u64 {
+        if self.content == Content::Tiles {
+            return self.end;
+        }
         let last = |segment: &Segment| segment.places.iter().rev().find(|p| p.is_readable()).map(|p| p.index() + 1);
         self.segments.iter().flatten().filter_map(last).max().unwrap_or_default()
     }

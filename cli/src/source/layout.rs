@@ -11,7 +11,7 @@ use indelible_chain::frame::SegmentFrame;
 use super::segment::{Damage, Step};
 
 /// Most leaves of one hole that are named one by one.
-const MAX_NAMED_LOST: u64 = 1024;
+pub(super) const MAX_NAMED_LOST: u64 = 1024;
 
 /// What a segment holds, without the bytes.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
