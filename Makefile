@@ -13,7 +13,7 @@ export HELM
 RELEASE := $(TARGET)/$(HOST)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check generate check-generated fmt clippy doc unit tamper build where cluster-up cluster-down cluster-shell e2e e2e-core e2e-kind e2e-selftest skew bench bench-deps bench-short clean
+.PHONY: help demo test check generate check-generated fmt clippy doc unit tamper build where cluster-up cluster-down cluster-shell e2e e2e-core e2e-kind e2e-selftest skew bench bench-deps bench-short foreign clean
 
 help: ## Show this help
 	@echo "Indelible: immutable audit logs for Kubernetes"; echo
@@ -39,6 +39,7 @@ test: fmt clippy doc ## Everything that needs no cluster: format, lints, docs, a
 	$(if $(STRACE),,@echo "Left out: what is seen with strace, which is not installed (tests/tests/durability.rs)")
 	$(if $(MOUNTS),,@echo "Left out: what mounts, which needs root (csi/tests/node.rs)")
 	$(if $(HELM),,@echo "Left out: what Helm makes of the chart; there is none in the path, and tests/cluster/up has built none (tests/tests/chart.rs)")
+	@echo "Left out: what needs Go and its modules: make foreign (tests/tests/foreign.rs)"
 	@echo "Left out: what needs another version's programs: make skew (tests/tests/skew.rs)"
 
 check: fmt clippy unit ## What green at each commit means: format, lints, unit tests (under a minute when warm)
@@ -101,6 +102,9 @@ bench-short: ## Whether each row of it runs, with tiny inputs; figures mean noth
 
 bench-deps: ## Install the programs that it compares with, into a cache (PEERS= chooses)
 	@bench/deps $(PEERS)
+
+foreign: ## Logs of ours by what others wrote, and the other way round: Python, Go's sumdb, Tessera (docs/outsider.md)
+	@tests/foreign/run
 
 clean: ## Remove what was built
 	$(CARGO) clean
