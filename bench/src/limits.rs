@@ -20,3 +20,7 @@ pub const MAX_BODY_BYTES: usize = 64 << 20;
 pub const MAX_METRICS_BYTES: u64 = 1 << 20;
 /// Most pairs.
 pub const MAX_PAIRS: usize = 101;
+/// Most pods that send at a time.
+pub const MAX_SENDERS: usize = 256;
+/// Most connections that are held at a time.
+pub const MAX_CONNECTIONS: usize = 16_384;

@@ -1,11 +1,16 @@
 //! Programs that others use for what ours do: a module a peer, with its configuration beside it in `bench/peers/`.
 //!
-//! A [`Shipper`] reads a CRI log file and sends its lines to the [`sink`](crate::sink). `make bench-deps` installs peers
+//! A [`Shipper`] reads a CRI log file and sends its lines to the [`sink`](crate::sink); a [`load::Store`] keeps what it is
+//! given as entries. `make bench-deps` installs peers
 //! into a cache; one that is not there is left out by name.
 
+pub mod immudb;
+pub mod load;
+pub mod nats;
 pub mod openssl;
 pub mod otelcol;
 pub mod rsyslog;
+pub mod tessera;
 pub mod zstd;
 
 use std::ffi::OsStr;

@@ -1,11 +1,16 @@
 //! The rows of docs/benchmarks.md that this program measures, a module each, and what they have in common.
 
+pub mod acks;
 pub mod catchup;
 pub mod disk;
+pub mod held;
 pub mod idle;
 pub mod live;
 pub mod price;
+pub mod records;
+pub mod sent;
 pub mod ship;
+pub mod verify;
 
 use std::path::{Path, PathBuf};
 
@@ -22,11 +27,15 @@ pub const ALL: &[Row] = &[
     ship::OTELCOL,
     idle::ROW,
     live::peak::ROW,
+    acks::ROW,
+    records::ROW,
     live::latency::ROW,
+    verify::ROW,
     catchup::ROW,
     live::stall::ROW,
     disk::ROW,
     price::ROW,
+    held::ROW,
 ];
 
 /// W1 as a CRI log file in a directory.

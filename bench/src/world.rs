@@ -14,7 +14,7 @@ use anyhow::Result;
 use crate::process::Core;
 use crate::settings::Settings;
 
-pub use collector::{Collector, disk_bytes};
+pub use collector::{Collector, disk_bytes, free_address};
 pub use issuer::{Authority, ISSUER, Issuer};
 pub use sidecar::Sidecar;
 

@@ -109,7 +109,7 @@ impl Collector {
 }
 
 /// An address on loopback that is free now.
-pub(super) fn free_address() -> Result<SocketAddr> {
+pub fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
