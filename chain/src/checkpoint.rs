@@ -18,9 +18,12 @@ use crate::digest::Digest;
 use crate::id::LogId;
 use crate::key::PublicKey;
 use crate::note::text::{digest_from_base64, parse_decimal, to_base64};
-use crate::note::{self, Algorithm, KeyName, KeyNameError, Note, NoteError, NoteSigner, VerifierKey, VerifyNoteError};
+use crate::note::{
+    self, Algorithm, KeyName, KeyNameError, MAX_NAME_BYTES, Note, NoteError, NoteSigner, VerifierKey, VerifyNoteError,
+};
 
-/// The name of a log: not empty, without spaces, control characters or `+`, at most 1,024 bytes.
+/// The name of a log: not empty, one line of at most 1,024 bytes. Those of our logs are names of keys, too, without
+/// spaces, control characters or `+`, and so is what is parsed; a checkpoint of another log may begin with any line.
 ///
 /// ```
 /// use indelible_chain::{checkpoint::Origin, key::PrivateKey};
@@ -31,7 +34,7 @@ use crate::note::{self, Algorithm, KeyName, KeyNameError, Note, NoteError, NoteS
 /// assert_eq!(origin.log_id().to_string(), "442da541352f9355b0551e8c629781bdc6914adf2faa4b9c7f57b377977af257");
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Origin(KeyName);
+pub struct Origin(String);
 
 impl Origin {
     /// The origin of the log with this public key: `<prefix>-<first 8 hex digits of SHA-256(public key)>`.
@@ -55,12 +58,28 @@ impl Origin {
 
     /// The text.
     pub fn as_str(&self) -> &str {
-        self.0.as_str()
+        &self.0
     }
 
-    /// The origin as the name of the log's key.
-    pub const fn key_name(&self) -> &KeyName {
-        &self.0
+    /// The origin as the name of the log's key; an error for one that is no name of a key.
+    pub fn key_name(&self) -> Result<KeyName, KeyNameError> {
+        self.0.parse()
+    }
+
+    /// Any line, as a checkpoint may begin with.
+    ///
+    /// ```
+    /// use indelible_chain::checkpoint::Origin;
+    /// assert_eq!(Origin::of_line("go.sum database tree").unwrap().as_str(), "go.sum database tree");
+    /// assert!(Origin::of_line("").is_err() && Origin::of_line("two\nlines").is_err());
+    /// ```
+    pub fn of_line(line: &str) -> Result<Self, KeyNameError> {
+        match line.chars().find(|c| *c < ' ') {
+            _ if line.is_empty() => Err(KeyNameError::Empty),
+            _ if line.len() > MAX_NAME_BYTES => Err(KeyNameError::TooLong(line.len())),
+            Some(character) => Err(KeyNameError::Character(character)),
+            None => Ok(Self(line.to_owned())),
+        }
     }
 
     /// The short name that leaves, receipts and paths use: `SHA256(origin)`.
@@ -77,7 +96,7 @@ fn fingerprint(key: &PublicKey) -> String {
 
 impl From<KeyName> for Origin {
     fn from(name: KeyName) -> Self {
-        Self(name)
+        Self(name.to_string())
     }
 }
 
@@ -85,7 +104,7 @@ impl FromStr for Origin {
     type Err = KeyNameError;
 
     fn from_str(origin: &str) -> Result<Self, KeyNameError> {
-        origin.parse().map(Self)
+        origin.parse::<KeyName>().map(Self::from)
     }
 }
 
@@ -171,8 +190,8 @@ pub enum OpenCheckpointError {
     /// The checkpoint is of another log than the key.
     #[error("the checkpoint is of {found}, the key is that of {expected}")]
     Origin {
-        /// Name of the log's key.
-        expected: KeyName,
+        /// What the log with this key is known as.
+        expected: Origin,
         /// The checkpoint's first line.
         found: Origin,
     },
@@ -197,7 +216,7 @@ impl Checkpoint {
             return Err(CheckpointError::EmptyExtension);
         }
         Ok(Self {
-            origin: origin.parse().map_err(CheckpointError::Origin)?,
+            origin: Origin::of_line(origin).map_err(CheckpointError::Origin)?,
             size: parse_decimal(size).ok_or(CheckpointError::Size)?,
             root: digest_from_base64(root).ok_or(CheckpointError::Root)?,
             extensions: extensions.to_owned(),
@@ -207,7 +226,7 @@ impl Checkpoint {
     /// The checkpoint with the log's signature. `signer` must have the origin as its name.
     pub fn sign(&self, signer: &NoteSigner) -> Result<Note, SignCheckpointError> {
         let name = signer.verifier_key().name();
-        if name != self.origin.key_name() {
+        if name.as_str() != self.origin.as_str() {
             return Err(SignCheckpointError { origin: self.origin.clone(), signer: name.clone() });
         }
         Ok(signer.sign_checked(self.to_string()))
@@ -215,13 +234,18 @@ impl Checkpoint {
 
     /// The checkpoint in a note that `log` signed; other signatures are not judged.
     pub fn open(note: &Note, log: &VerifierKey) -> Result<Self, OpenCheckpointError> {
+        Self::open_as(note, log, &Origin::from(log.name().clone()))
+    }
+
+    /// The same, of a log whose key has another name than its `origin`: some that are not ours do.
+    pub fn open_as(note: &Note, log: &VerifierKey, origin: &Origin) -> Result<Self, OpenCheckpointError> {
         if log.algorithm() != Algorithm::Ed25519 {
             return Err(OpenCheckpointError::NoLogKey(log.name().clone()));
         }
         note.verify([log]).map_err(OpenCheckpointError::Note)?;
         let checkpoint = Self::parse(note.text()).map_err(OpenCheckpointError::Text)?;
-        if checkpoint.origin.key_name() != log.name() {
-            return Err(OpenCheckpointError::Origin { expected: log.name().clone(), found: checkpoint.origin });
+        if checkpoint.origin != *origin {
+            return Err(OpenCheckpointError::Origin { expected: origin.clone(), found: checkpoint.origin });
         }
         Ok(checkpoint)
     }
@@ -277,7 +301,7 @@ mod tests {
             (format!("log\n0\n{ROOT}"), CheckpointError::Text(NoteError::TextEnd)),
             ("log\n0\n".into(), CheckpointError::Lines),
             (format!("\n0\n{ROOT}\n"), CheckpointError::Origin(KeyNameError::Empty)),
-            (format!("a log\n0\n{ROOT}\n"), CheckpointError::Origin(KeyNameError::Character(' '))),
+            (format!("{}\n0\n{ROOT}\n", "x".repeat(1025)), CheckpointError::Origin(KeyNameError::TooLong(1025))),
             (format!("log\n\n{ROOT}\n"), CheckpointError::Size),
             (format!("log\n00\n{ROOT}\n"), CheckpointError::Size),
             (format!("log\n+1\n{ROOT}\n"), CheckpointError::Size),
@@ -290,6 +314,9 @@ mod tests {
         ] {
             assert_eq!(Checkpoint::parse(&text), Err(error), "{text:?}");
         }
+        let spaced = Checkpoint::parse(&format!("a log + more\n0\n{ROOT}\n")).unwrap();
+        assert_eq!(spaced.origin().as_str(), "a log + more");
+        assert!(spaced.origin().key_name().is_err());
         let largest = format!("log\n{}\n{ROOT}\nan extension\nanother\n", u64::MAX);
         assert_eq!(Checkpoint::parse(&largest).unwrap().extensions(), "an extension\nanother\n");
     }

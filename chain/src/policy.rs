@@ -125,7 +125,7 @@ impl Policy {
             match logs.iter().find(|log| log.key.public_key() == key.public_key()) {
                 Some(log) if log.key == key => {}
                 Some(log) => return Err(LogKeysError::SharedKey(log.key.name().clone(), key.name().clone())),
-                None if logs.iter().any(|log| log.origin.key_name() == key.name()) => {
+                None if logs.iter().any(|log| log.origin.as_str() == key.name().as_str()) => {
                     return Err(LogKeysError::SharedOrigin(key.name().clone()));
                 }
                 None => logs.push(Log { origin: key.name().clone().into(), key, url: None }),
@@ -166,15 +166,16 @@ impl Policy {
             })
             .collect();
         let witnesses = self.witnesses.iter().zip(&cosigned_at).filter_map(|(witness, at)| Some((witness, (*at)?)));
-        let (witnesses, is_met) = (witnesses.collect(), self.is_met_by(&cosigned_at));
+        let witnesses: Vec<(&Witness, UnixSeconds)> = witnesses.collect();
+        let is_met = self.is_met_by(|witness| witnesses.iter().any(|(of, _)| *of == witness));
         Ok(Standing { checkpoint, log, witnesses, is_met })
     }
 
-    /// Whether the quorum is met by the witnesses, in their order, that have a time. One pass, no recursion.
-    fn is_met_by(&self, cosigned_at: &[Option<UnixSeconds>]) -> bool {
+    /// Whether the quorum is met by the witnesses of the policy for which this holds. One pass, no recursion.
+    pub fn is_met_by(&self, has_seen: impl Fn(&Witness) -> bool) -> bool {
         let mut groups: Vec<bool> = Vec::with_capacity(self.groups.len());
         let has_cosigned = |party: &Party, groups: &[bool]| match *party {
-            Party::Witness(number) => cosigned_at[number].is_some(),
+            Party::Witness(number) => has_seen(&self.witnesses[number]),
             Party::Group(number) => groups[number],
         };
         for group in &self.groups {

@@ -17,9 +17,13 @@
 //! | 409 | old is not the size that the witness has (body: that size, `text/x.tlog.size`), or that size has another root |
 //! | 422 | the proof does not hold |
 //!
-//! What is known of a log is the caller's, who stores a new head durably before the answer leaves: check and store are
-//! one step. A refusal shows nothing against the log, since anyone may send any proof and any old checkpoint, but for
+//! Every witness is this, whatever it remembers in: [`call`] reads what is asked, [`Seen`] is what is known of a log and
+//! what a request makes of it, [`Answer`] what is said. Storing is the caller's, who makes a [`Step`] durable before the
+//! answer leaves: check and store are one step. A refusal shows nothing against the log, since anyone may send any proof and any old checkpoint, but for
 //! one: two roots of one size, both signed by the log ([`Refusal::is_equivocation`]).
+
+mod answer;
+mod seen;
 
 use std::fmt;
 
@@ -28,6 +32,9 @@ use crate::digest::Digest;
 use crate::merkle::{EMPTY_ROOT, MAX_PROOF_HASHES, ProofError, verify_consistency};
 use crate::note::text::{digest_from_base64, parse_decimal, to_base64};
 use crate::note::{MAX_NOTE_BYTES, Note, NoteError, VerifierKey};
+
+pub use answer::{Answer, Call, call};
+pub use seen::{Seen, Signed, Step};
 
 /// The longest request, in bytes: the line with the old size, the proof, an empty line, the note.
 pub const MAX_ADD_CHECKPOINT_BYTES: usize = 32 + MAX_PROOF_HASHES * 45 + MAX_NOTE_BYTES;
@@ -126,6 +133,12 @@ impl AddCheckpoint {
     /// The same checkpoint again is good, too: its proof is empty.
     pub fn judge(&self, log: &VerifierKey, seen: Head) -> Result<Checkpoint, Refusal> {
         let checkpoint = Checkpoint::open(&self.checkpoint, log).map_err(Refusal::NotSigned)?;
+        self.extends(seen, &checkpoint)?;
+        Ok(checkpoint)
+    }
+
+    /// Whether `checkpoint`, the one in the request, extends `seen`. That the log signed it is the caller's to have seen.
+    fn extends(&self, seen: Head, checkpoint: &Checkpoint) -> Result<(), Refusal> {
         let (size, root) = (checkpoint.size(), checkpoint.root());
         if self.old > size {
             return Err(Refusal::Shrinks { old: self.old, new: size });
@@ -137,8 +150,7 @@ impl AddCheckpoint {
         if self.old != seen.size {
             return Err(Refusal::OtherSize { seen: seen.size, old: self.old });
         }
-        verify_consistency(seen.size, seen.root, size, root, &self.proof).map_err(Refusal::Proof)?;
-        Ok(checkpoint)
+        verify_consistency(seen.size, seen.root, size, root, &self.proof).map_err(Refusal::Proof)
     }
 }
 
@@ -238,7 +250,7 @@ mod tests {
     use crate::merkle::{MemoryHashes, leaf_hash, prove_consistency, root_at};
     use crate::note::NoteSigner;
 
-    fn log() -> NoteSigner {
+    pub(super) fn log() -> NoteSigner {
         NoteSigner::new("log".parse().unwrap(), &[3; 32])
     }
 
@@ -248,7 +260,7 @@ mod tests {
         hashes
     }
 
-    fn head(size: u64) -> Head {
+    pub(super) fn head(size: u64) -> Head {
         Head { size, root: root_at(size, &hashes(size)).unwrap() }
     }
 
@@ -257,7 +269,7 @@ mod tests {
     }
 
     /// What an honest log sends.
-    fn request(old: u64, new: u64) -> AddCheckpoint {
+    pub(super) fn request(old: u64, new: u64) -> AddCheckpoint {
         let proof = prove_consistency(old, new, &hashes(new)).unwrap();
         AddCheckpoint { old, proof, checkpoint: signed(&log(), head(new)) }
     }

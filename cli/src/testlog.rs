@@ -46,7 +46,7 @@ impl TestLog {
         for name in ["segments", "checkpoints", "tile"] {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
-        let signer = NoteSigner::new(origin.key_name().clone(), &seed);
+        let signer = NoteSigner::new(origin.key_name().unwrap(), &seed);
         let chain = genesis().chain_id().unwrap();
         let mut log = Self { dir, signer, origin, frames: Vec::new(), leaves: Vec::new(), chain };
         log.fill(batches, issuer);

@@ -58,7 +58,7 @@ impl Log {
     pub(super) fn new(name: &str, seed: u8) -> Self {
         let key = PrivateKey::from_seed(&[seed; 32]).public();
         let origin = Origin::of_key(name, &key).unwrap();
-        let signer = NoteSigner::new(origin.key_name().clone(), &[seed; 32]);
+        let signer = NoteSigner::new(origin.key_name().unwrap(), &[seed; 32]);
         Self { signer, entries: Vec::new(), notes: Vec::new(), kind: SourceKind::Copy }
     }
 

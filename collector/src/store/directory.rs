@@ -54,7 +54,8 @@ pub struct Identity {
 
 impl Identity {
     fn new(origin: Origin, seed: &[u8; 32]) -> Self {
-        let signer = NoteSigner::new(origin.key_name().clone(), seed);
+        let name = origin.key_name().expect("the origin of a log of ours is its key's name");
+        let signer = NoteSigner::new(name, seed);
         Self { log_id: origin.log_id(), vkey: signer.verifier_key().to_string(), origin, signer }
     }
 

@@ -172,7 +172,7 @@ impl Pool {
                 .durable
                 .borrow()
                 .memory()
-                .is_some_and(|memory| memory.current(collector.ordinal).is_some_and(|log| log.key == *told));
+                .is_some_and(|memory| memory.current(collector.ordinal).is_some_and(|log| log.seen.key() == told));
             if is_pinned {
                 continue;
             }
@@ -233,7 +233,7 @@ impl Pool {
         let durable = self.handle.durable.borrow().clone();
         let targets = view.collectors.iter().filter_map(|collector| target(collector, &durable, &self.heads)).collect();
         let logs = durable.memory().into_iter().flat_map(|memory| memory.logs());
-        self.heads = logs.map(|log| (log.key.name().to_string(), log.head.size)).collect();
+        self.heads = logs.map(|log| (log.seen.origin().to_string(), log.seen.head().size)).collect();
         let since = self.polled.map_or(Timestamp::UNIX_EPOCH, |polled| polled - OVERLAP);
         let accept = view.acknowledge.as_deref().and_then(|text| match Acknowledgement::parse(text) {
             Ok(accept) => Some(accept),
@@ -393,22 +393,23 @@ impl Pool {
         let mut logs: Vec<ObservedLog> = memory
             .logs()
             .map(|log| {
-                let facts = self.logs.get(log.key.name().as_str());
+                let facts = self.logs.get(log.seen.origin().as_str());
                 let is_sealed = facts.map_or(log.is_retired, |facts| facts.sealed);
                 ObservedLog {
                     ordinal: log.ordinal,
                     collector: self.name.pod(log.ordinal),
-                    public_key: log.key.clone(),
-                    tree_size: facts.map_or(log.head.size, |facts| facts.size),
+                    public_key: log.seen.key().clone(),
+                    tree_size: facts.map_or(log.seen.head().size, |facts| facts.size),
                     newest_leaf_time: facts
                         .and_then(|facts| Timestamp::from_nanosecond(facts.newest_leaf_time?.into()).ok()),
-                    witnessed_size: log.head.size,
+                    witnessed_size: log.seen.head().size,
                     state: if is_sealed { LogState::Sealed } else { LogState::Open },
                 }
             })
             .collect();
         // By ordinal; a log that is no longer its collector's is older than the one that is.
-        let is_current = |log: &ObservedLog| memory.current(log.ordinal).is_some_and(|log_| log_.key == log.public_key);
+        let is_current =
+            |log: &ObservedLog| memory.current(log.ordinal).is_some_and(|log_| *log_.seen.key() == log.public_key);
         logs.sort_by_key(|log| (log.ordinal, is_current(log)));
         logs
     }
@@ -428,9 +429,9 @@ impl Pool {
 /// How a collector is asked: its key is pinned, and it has an address.
 fn target(collector: &CollectorView, durable: &Durable, heads: &BTreeMap<String, u64>) -> Option<Target> {
     let log = durable.memory()?.current(collector.ordinal)?;
-    let (pod, key) = (collector.pod.clone(), log.key.clone());
-    let is_behind = heads.get(key.name().as_str()) == Some(&log.head.size);
-    Some(Target { pod, address: collector.address?, key, head: log.head, is_behind, kept: collector.kept })
+    let (pod, key) = (collector.pod.clone(), log.seen.key().clone());
+    let is_behind = heads.get(key.name().as_str()) == Some(&log.seen.head().size);
+    Some(Target { pod, address: collector.address?, key, head: log.seen.head(), is_behind, kept: collector.kept })
 }
 
 /// The answers of the round that runs; nothing if it broke off.

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use indelible_chain::digest::Digest;
 use indelible_chain::note::{Note, VerifierKey};
 use indelible_chain::verify::{Class, finding_id};
-use indelible_chain::witness::{AddCheckpoint, Head, Refusal};
+use indelible_chain::witness::{AddCheckpoint, Head, Refusal, Seen};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -43,16 +43,12 @@ pub struct Memory {
 /// A log that is pinned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
-    /// Its key; the name is its origin.
-    pub key: VerifierKey,
+    /// Its key, whose name is its origin, and the largest tree that was cosigned.
+    pub seen: Seen,
     /// Its collector's place in the pool.
     pub ordinal: u32,
     /// Whether its collector has another log now.
     pub is_retired: bool,
-    /// The largest tree that was cosigned.
-    pub head: Head,
-    /// The note of that checkpoint as the log signed it; none before the first.
-    pub note: Option<Note>,
 }
 
 /// An alarm.
@@ -217,20 +213,21 @@ impl Memory {
     /// A collector tells its log's key: pinned at first sight.
     pub fn pin(&mut self, ordinal: u32, told: &VerifierKey, set_aside: &[SetAside]) -> Pinned {
         let origin = told.name().to_string();
-        if self.logs.get(&origin).is_some_and(|log| log.key == *told && log.ordinal == ordinal && !log.is_retired) {
+        if self.logs.get(&origin).is_some_and(|log| log.seen.key() == told && log.ordinal == ordinal && !log.is_retired)
+        {
             return Pinned::Known;
         }
         if let Some(current) = self.current(ordinal) {
             let id = finding_id(Reason::KeyChanged.class(), &origin, None, "");
-            let is_set_aside = set_aside
-                .iter()
-                .any(|set| set.ordinal == ordinal && set.public_key.as_ref().is_none_or(|key| *key == current.key));
+            let is_set_aside = set_aside.iter().any(|set| {
+                set.ordinal == ordinal && set.public_key.as_ref().is_none_or(|key| key == current.seen.key())
+            });
             if !is_set_aside && !self.accepted.contains(&id) {
                 let message = format!(
                     "collector {ordinal} has come with another key: its log was {}, now it is {origin}. Its volume was \
                      lost, replaced or emptied without indelible.dev/replace-volume. It gets no certificate until \
                      somebody has looked and acknowledged finding {id}",
-                    current.key.name()
+                    current.seen.origin()
                 );
                 self.raise(Reason::KeyChanged, &origin, message);
                 return Pinned::Changed;
@@ -243,22 +240,20 @@ impl Memory {
             log.is_retired = true;
         }
         // A log that was set aside and is put back goes on from the head that is remembered.
-        let known = self.logs.get(&origin).map(|log| (log.head, log.note.clone()));
+        let known = self.logs.get(&origin).map(|log| (log.seen.head(), log.seen.note().cloned()));
         let (head, note) = known.unwrap_or((Head::EMPTY, None));
-        self.logs.insert(origin, Log { key: told.clone(), ordinal, is_retired: false, head, note });
+        self.logs.insert(origin, Log { seen: Seen::new(told.clone()).with(head, note), ordinal, is_retired: false });
         Pinned::New
     }
 
     /// A request to cosign, for the log with this origin: its head moves, if that is good. Whether anything is to be
     /// stored before the answer leaves.
     pub fn add(&mut self, origin: &str, request: &AddCheckpoint) -> Option<Result<bool, Refusal>> {
-        let log = self.logs.get_mut(origin)?;
-        match request.judge(&log.key, log.head) {
-            Ok(checkpoint) => {
-                let head = Head { size: checkpoint.size(), root: checkpoint.root() };
-                let is_new = log.note.is_none() || log.head != head;
-                log.head = head;
-                log.note = only_by(&log.key, &request.checkpoint);
+        let seen = &mut self.logs.get_mut(origin)?.seen;
+        match seen.signed(request).and_then(|signed| seen.step(signed)) {
+            Ok(step) => {
+                let is_new = step.is_new();
+                seen.take(step);
                 Some(Ok(is_new))
             }
             Err(refusal) => {
@@ -321,21 +316,15 @@ impl Memory {
     }
 }
 
-/// The note with the log's own signature alone: others' are their affair, and would take room.
-fn only_by(key: &VerifierKey, note: &Note) -> Option<Note> {
-    let mut own = note.signatures().iter().filter(|line| line.name() == key.name() && line.key_id() == key.id());
-    Note::new(note.text(), vec![own.next()?.clone()]).ok()
-}
-
 impl StoredLog {
     fn of(log: &Log) -> Self {
         Self {
-            vkey: log.key.to_string(),
+            vkey: log.seen.key().to_string(),
             ordinal: log.ordinal,
             retired: log.is_retired,
-            size: log.head.size,
-            root: log.head.root.to_string(),
-            note: log.note.as_ref().map(Note::to_string),
+            size: log.seen.head().size,
+            root: log.seen.head().root.to_string(),
+            note: log.seen.note().map(Note::to_string),
         }
     }
 
@@ -346,9 +335,9 @@ impl StoredLog {
         let root: Digest = self.root.parse().map_err(|_| form("the root", &"not 64 hex digits"))?;
         let note = self.note.as_ref().map(|note| Note::parse(note.as_bytes())).transpose();
         let note = note.map_err(|error| form("the note", &error))?;
-        let head = Head { size: self.size, root };
-        let log = Log { key, ordinal: self.ordinal, is_retired: self.retired, head, note };
-        Ok((log.key.name().to_string(), log))
+        let seen = Seen::new(key).with(Head { size: self.size, root }, note);
+        let log = Log { seen, ordinal: self.ordinal, is_retired: self.retired };
+        Ok((log.seen.origin().to_string(), log))
     }
 }
 
@@ -365,7 +354,7 @@ mod tests {
     fn signer(seed: u8) -> NoteSigner {
         let key = PrivateKey::from_seed(&[seed; 32]).public();
         let origin = Origin::of_key("uid/audit/payments/0", &key).unwrap();
-        NoteSigner::new(origin.key_name().clone(), &[seed; 32])
+        NoteSigner::new(origin.key_name().unwrap(), &[seed; 32])
     }
 
     fn key(seed: u8) -> VerifierKey {
@@ -395,7 +384,7 @@ mod tests {
         assert_eq!(memory.pin(0, &key(1), &[]), Pinned::Known);
         assert_eq!(memory.pin(0, &key(2), &[]), Pinned::Changed);
         assert_eq!(memory.pin(0, &key(2), &[]), Pinned::Changed);
-        assert_eq!(memory.current(0).unwrap().key, key(1));
+        assert_eq!(*memory.current(0).unwrap().seen.key(), key(1));
         let [alarm] = memory.alarms().try_into().unwrap();
         assert_eq!((alarm.reason, alarm.id.len()), ("KeyChanged", 16));
         assert!(alarm.message.contains(&origin(1)) && alarm.message.contains(&origin(2)));
@@ -403,7 +392,7 @@ mod tests {
         memory.acknowledge(&alarm.id);
         assert_eq!(memory.alarms(), []);
         assert_eq!(memory.pin(0, &key(2), &[]), Pinned::New);
-        assert_eq!(memory.current(0).unwrap().key, key(2));
+        assert_eq!(*memory.current(0).unwrap().seen.key(), key(2));
         assert!(memory.log(&origin(1)).unwrap().is_retired);
         // The old volume put back is a change as well.
         assert_eq!(memory.pin(0, &key(1), &[]), Pinned::Changed);
@@ -432,7 +421,7 @@ mod tests {
         assert_eq!(memory.add(&origin(1), &request(1, 3, 3, 0)), Some(Ok(false)), "again: nothing to store");
         assert_eq!(memory.add(&origin(1), &request(1, 3, 5, 0)), Some(Ok(true)));
         assert_eq!(memory.add(&origin(1), &request(1, 3, 4, 0)).unwrap().unwrap_err().status(), 409);
-        assert_eq!(memory.log(&origin(1)).unwrap().head.size, 5);
+        assert_eq!(memory.log(&origin(1)).unwrap().seen.head().size, 5);
         assert_eq!(memory.alarms(), []);
 
         let other = memory.add(&origin(1), &request(1, 5, 5, 7)).unwrap().unwrap_err();
@@ -483,10 +472,11 @@ mod tests {
             let name = format!("0d1f5b1e-6f0c-4f7e-9b0a-2f3c4d5e6f70/{}/{}/{n}", "n".repeat(63), "a".repeat(30));
             let private = PrivateKey::from_seed(&[1; 32]);
             let origin = Origin::of_key(&name, &private.public()).unwrap();
-            let signer = NoteSigner::new(origin.key_name().clone(), &[1; 32]);
+            let signer = NoteSigner::new(origin.key_name().unwrap(), &[1; 32]);
             assert_eq!(memory.pin(n, signer.verifier_key(), &[]), Pinned::New);
             let note = Checkpoint::new(origin.clone(), u64::MAX, Digest::sha256(b"root")).sign(&signer).unwrap();
-            memory.logs.get_mut(origin.as_str()).unwrap().note = Some(note);
+            let log = memory.logs.get_mut(origin.as_str()).unwrap();
+            log.seen = log.seen.clone().restored(&note).unwrap();
         }
         assert_eq!(memory.pin(10_000, &key(1), &[]), Pinned::Full);
         memory.set_live((0..MAX_LIVE_PODS).map(|n| format!("0d1f5b1e-6f0c-4f7e-9b0a-{n:012}")).collect());

@@ -14,7 +14,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -22,7 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use indelible_chain::checkpoint::{Checkpoint, Origin};
 use indelible_chain::cosignature::{Cosigner, UnixSeconds};
 use indelible_chain::id::LogId;
-use indelible_chain::witness::{AddCheckpoint, Refusal, SIZE_MEDIA_TYPE};
+use indelible_chain::witness::{self, AddCheckpoint, Call};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::timeout;
@@ -34,7 +34,6 @@ use crate::limits::{
     ACCEPT_RETRY, MAX_WITNESS_BODY_BYTES, MAX_WITNESS_CONNECTIONS, WITNESS_HEAD_TIMEOUT, WITNESS_REQUEST_TIMEOUT,
 };
 
-const TEXT: &str = "text/plain; charset=utf-8";
 /// Seconds after which a client may try again: by then somebody leads.
 const RETRY_AFTER: &str = "2";
 
@@ -83,18 +82,15 @@ type Answer = Response<Full<Bytes>>;
 
 impl Witness {
     async fn answer(&self, request: Request<Incoming>) -> Answer {
-        let path = request.uri().path().to_owned();
+        let call = witness::call(request.method().as_str(), request.uri().path());
         let answering = async {
-            match (request.method(), path.as_str()) {
-                (&Method::POST, "/add-checkpoint") => match read(request).await {
+            match call {
+                Ok(Call::Add) => match read(request).await {
                     Ok(body) => self.add(&body).await,
                     Err(answer) => answer,
                 },
-                (&Method::GET, path) => match log_id(path) {
-                    Some(id) => self.checkpoint(id),
-                    None => plain(StatusCode::NOT_FOUND, "GET /<hex log_id>/checkpoint, POST /add-checkpoint\n"),
-                },
-                _ => plain(StatusCode::METHOD_NOT_ALLOWED, "GET /<hex log_id>/checkpoint, POST /add-checkpoint\n"),
+                Ok(Call::Checkpoint(id)) => self.checkpoint(id),
+                Err(answer) => whole(answer),
             }
         };
         timeout(WITNESS_REQUEST_TIMEOUT, answering).await.unwrap_or_else(|_| away())
@@ -103,11 +99,11 @@ impl Witness {
     async fn add(&self, body: &[u8]) -> Answer {
         let request = match AddCheckpoint::parse(body) {
             Ok(request) => request,
-            Err(error) => return plain(StatusCode::BAD_REQUEST, format!("{error}\n")),
+            Err(error) => return whole(witness::Answer::malformed(&error)),
         };
         let origin = match request.origin() {
             Ok(origin) => origin,
-            Err(error) => return plain(StatusCode::BAD_REQUEST, format!("{error}\n")),
+            Err(error) => return whole(witness::Answer::malformed(&error)),
         };
         let Some(cosigner) = self.cosigner.borrow().clone() else { return away() };
         let handle = match self.find(|memory| memory.log(origin.as_str()).is_some().then_some(())) {
@@ -125,9 +121,9 @@ impl Witness {
             // The checkpoint was judged, so it has been read there, too.
             Ok(Added::Good) => match checkpoint {
                 Ok(checkpoint) => cosigned(&cosigner, &checkpoint),
-                Err(error) => plain(StatusCode::BAD_REQUEST, format!("{error}\n")),
+                Err(error) => whole(witness::Answer::malformed(&error)),
             },
-            Ok(Added::Refused(refusal)) => refused(&refusal),
+            Ok(Added::Refused(refusal)) => whole(witness::Answer::refused(&refusal)),
             Ok(Added::Unknown) => unknown(&origin),
             Ok(Added::Away) | Err(_) => away(),
         }
@@ -135,19 +131,18 @@ impl Witness {
 
     fn checkpoint(&self, id: LogId) -> Answer {
         let Some(cosigner) = self.cosigner.borrow().clone() else { return away() };
-        let note = match self
-            .find(|memory| memory.logs().find(|log| origin(log).log_id() == id).map(|log| log.note.clone()))
-        {
+        let wanted = |memory: &super::Memory| {
+            memory.logs().find(|log| log.seen.origin().log_id() == id).map(|log| log.seen.note().cloned())
+        };
+        let note = match self.find(wanted) {
             Found::Here(_, Some(note)) => note,
-            Found::Here(_, None) | Found::Nowhere => {
-                return plain(StatusCode::NOT_FOUND, "no checkpoint of this log was cosigned\n");
-            }
+            Found::Here(_, None) | Found::Nowhere => return whole(witness::Answer::checkpoint(None)),
             Found::Away => return away(),
         };
         let (Ok(checkpoint), Some(now)) = (Checkpoint::parse(note.text()), now()) else { return away() };
         let mut note = note;
         match cosigner.cosign(&checkpoint, now).map(|line| note.add(line)) {
-            Ok(Ok(())) => plain(StatusCode::OK, note.to_string()),
+            Ok(Ok(())) => whole(witness::Answer::checkpoint(Some(&note))),
             _ => away(),
         }
     }
@@ -178,10 +173,6 @@ enum Found<T> {
     Away,
 }
 
-fn origin(log: &super::memory::Log) -> Origin {
-    log.key.name().clone().into()
-}
-
 async fn read(request: Request<Incoming>) -> Result<Bytes, Answer> {
     let body = Limited::new(request.into_body(), MAX_WITNESS_BODY_BYTES).collect().await;
     body.map(http_body_util::Collected::to_bytes).map_err(|error| {
@@ -193,11 +184,6 @@ async fn read(request: Request<Incoming>) -> Result<Bytes, Answer> {
     })
 }
 
-/// The log that `/<hex log_id>/checkpoint` names.
-fn log_id(path: &str) -> Option<LogId> {
-    path.strip_prefix('/')?.strip_suffix("/checkpoint")?.parse().ok()
-}
-
 fn now() -> Option<UnixSeconds> {
     UnixSeconds::new(u64::try_from(clock::now().as_second()).ok()?)
 }
@@ -205,25 +191,13 @@ fn now() -> Option<UnixSeconds> {
 fn cosigned(cosigner: &Cosigner, checkpoint: &Checkpoint) -> Answer {
     let Some(now) = now() else { return away() };
     match cosigner.cosign(checkpoint, now) {
-        Ok(line) => plain(StatusCode::OK, format!("{line}\n")),
+        Ok(line) => whole(witness::Answer::cosigned(&line)),
         Err(error) => plain(StatusCode::FORBIDDEN, format!("{error}\n")),
     }
 }
 
-fn refused(refusal: &Refusal) -> Answer {
-    let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
-    match refusal.known_size() {
-        Some(size) => {
-            let mut answer = plain(status, format!("{size}\n"));
-            answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(SIZE_MEDIA_TYPE));
-            answer
-        }
-        None => plain(status, format!("{}\n", Chain(refusal))),
-    }
-}
-
 fn unknown(origin: &Origin) -> Answer {
-    plain(StatusCode::NOT_FOUND, format!("{origin} is no log of a pool that this operator serves\n"))
+    whole(witness::Answer::unknown(origin, "of a pool that this operator serves"))
 }
 
 /// Nothing can be decided here and now.
@@ -235,23 +209,13 @@ fn away() -> Answer {
 }
 
 fn plain(status: StatusCode, text: impl Into<String>) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(text.into())));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(TEXT));
-    answer
+    whole(witness::Answer::text(status.as_u16(), text))
 }
 
-/// An error with its causes, one line.
-struct Chain<'a>(&'a dyn std::error::Error);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut next = self.0.source();
-        while let Some(error) = next {
-            write!(f, ": {error}")?;
-            next = error.source();
-        }
-        Ok(())
-    }
+fn whole(answer: witness::Answer) -> Answer {
+    let witness::Answer { status, media_type, body } = answer;
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    answer
 }

@@ -110,7 +110,7 @@ fn keep(api: &ApiServer) -> Handle {
 fn signer(seed: u8) -> NoteSigner {
     let key = PrivateKey::from_seed(&[seed; 32]).public();
     let origin = Origin::of_key(&format!("uid/audit/payments/{seed}"), &key).unwrap();
-    NoteSigner::new(origin.key_name().clone(), &[seed; 32])
+    NoteSigner::new(origin.key_name().unwrap(), &[seed; 32])
 }
 
 fn origin(seed: u8) -> String {
@@ -232,7 +232,7 @@ async fn a_witness_that_finds_somebody_elses_memory_signs_nothing_and_reads_it_a
     let (status, _) = stage.add(&request(1, 3, 5, 0)).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     let is_read = |durable: &Durable| {
-        durable.memory().is_some_and(|memory| memory.log(&origin(1)).is_some_and(|log| log.head.size == 6))
+        durable.memory().is_some_and(|memory| memory.log(&origin(1)).is_some_and(|log| log.seen.head().size == 6))
     };
     let mut durable = stage.handle.durable.clone();
     timeout(Duration::from_secs(10), durable.wait_for(is_read)).await.unwrap().unwrap();
