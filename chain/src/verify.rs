@@ -27,6 +27,7 @@ mod join;
 mod judge;
 mod limits;
 mod prepare;
+mod quorum;
 mod report;
 mod settle;
 mod sources;

@@ -17,6 +17,7 @@ use super::fork::{Agreement, Comparison, Evidence, Questions, evidence};
 use super::join::{Joined, Stated, Stater};
 use super::judge::Links;
 use super::prepare::{Body, Resumed, Signed};
+use super::quorum::{Witnessed, witnessed};
 use super::settle::Standing;
 use super::sources::Sources;
 use super::terms::{Scope, Terms};
@@ -68,9 +69,11 @@ pub(super) struct Case<'a> {
     /// By view number; filled for the report.
     pub(super) standings: Vec<Standing>,
     /// Filled for the report.
-    pub(super) sources: Sources,
+    pub(super) sources: Sources<'a>,
     /// By view number; filled for the report.
     pub(super) rewrites: Vec<Vec<Rewrite>>,
+    /// What a quorum of witnesses has seen of each view; filled for the report.
+    pub(super) witnessed: Vec<Option<Witnessed>>,
     /// Filled for the report.
     pub(super) blame: Blame,
     /// Chains by container, by incarnation: under the id that the container's first chain has.
@@ -92,6 +95,7 @@ impl<'a> Case<'a> {
             standings: Vec::new(),
             sources: Sources::default(),
             rewrites: Vec::new(),
+            witnessed: Vec::new(),
             blame: Blame::default(),
             containers: HashMap::new(),
         };
@@ -118,6 +122,7 @@ impl<'a> Case<'a> {
         self.standings = self.facts.views.iter().map(standing).collect();
         self.sources = Sources::of(&self);
         self.rewrites = (0..self.facts.views.len()).map(|view| rewrites(&self, ViewId(view))).collect();
+        self.witnessed = (0..self.facts.views.len()).map(|view| witnessed(&self, ViewId(view))).collect();
         self.blame = Blame::of(&self);
         self
     }

@@ -89,8 +89,6 @@ pub(super) struct Head {
     pub(super) witnesses: Vec<String>,
     /// When the last of them did.
     pub(super) cosigned_at: Option<Time>,
-    /// Whether they are enough.
-    pub(super) is_met: bool,
 }
 
 /// A run of consecutive leaves that was shown.

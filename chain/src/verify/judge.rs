@@ -219,7 +219,7 @@ pub(super) fn open(policy: &Policy, bytes: &[u8]) -> Opened {
             let cosigned_at =
                 seconds.map(|at| Time::from_nanos(0).plus_nanos(at.cast_signed().saturating_mul(Time::SECOND)));
             let (size, root) = (standing.checkpoint().size(), standing.checkpoint().root());
-            Opened::Good(log, Head { size, root, witnesses, cosigned_at, is_met: standing.is_met() })
+            Opened::Good(log, Head { size, root, witnesses, cosigned_at })
         }
         // Witnesses may have signed, the log did not: it was stripped of its signature, or the policy's key is another.
         Err(ref error @ (CheckPolicyError::Note(VerifyNoteError::NoKnownKey(_)) | CheckPolicyError::UnknownLog(_))) => {

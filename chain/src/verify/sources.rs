@@ -12,7 +12,7 @@ use crate::id::{LeafIndex, Time};
 use super::case::Case;
 use super::facts::{Continues, Head, ViewId};
 use super::judge::{Opened, number_of, open};
-use super::terms::{KnownBy, SourceKind};
+use super::terms::{Known, KnownBy, SourceKind};
 
 /// A tree head of a log that someone else holds.
 #[derive(Debug)]
@@ -21,8 +21,8 @@ pub(super) struct Claim {
     pub(super) root: Digest,
     /// Whose word it is, for a person.
     pub(super) by: String,
-    /// Whether a witness of the policy cosigned it.
-    pub(super) is_cosigned: bool,
+    /// Names of the policy's witnesses that cosigned it.
+    pub(super) witnesses: Vec<String>,
     /// Whether it was held before the sources were read: a collector must show at least this.
     pub(super) is_older: bool,
 }
@@ -50,13 +50,13 @@ pub(super) struct Successor {
 
 /// The logs and what is said of them.
 #[derive(Debug, Default)]
-pub(super) struct Sources {
+pub(super) struct Sources<'a> {
     /// By log number of the policy.
     pub(super) views: Vec<Vec<ViewId>>,
     /// By log number of the policy.
     pub(super) claims: Vec<Vec<Claim>>,
-    /// Checkpoints that were given and do not hold: label, why.
-    pub(super) bad_known: Vec<(String, String)>,
+    /// Checkpoints that were given and do not hold, and why.
+    pub(super) bad_known: Vec<(&'a Known, String)>,
     pub(super) absent: Vec<AbsentLog>,
     /// By the number of the log that is continued.
     pub(super) successors: Vec<Vec<Successor>>,
@@ -66,9 +66,9 @@ pub(super) struct Sources {
     pub(super) is_blind: bool,
 }
 
-impl Sources {
+impl<'a> Sources<'a> {
     /// Of a case whose facts are complete.
-    pub(super) fn of(case: &Case<'_>) -> Self {
+    pub(super) fn of(case: &Case<'a>) -> Self {
         let count = case.terms.policy.logs().len();
         let mut sources = Self { views: vec![Vec::new(); count], ..Self::default() };
         sources.claims.resize_with(count, Vec::new);
@@ -99,7 +99,7 @@ impl Sources {
         self.successors[log].iter().any(|successor| successor.counts)
     }
 
-    fn add_known(&mut self, case: &Case<'_>) {
+    fn add_known(&mut self, case: &Case<'a>) {
         for known in &case.terms.known {
             match open(&case.terms.policy, &known.note) {
                 Opened::Good(log, head) => {
@@ -108,14 +108,13 @@ impl Sources {
                         KnownBy::State => format!("an earlier verification ({})", known.label),
                         KnownBy::Witness => format!("the witness {}", known.label),
                     };
-                    let Head { size, root, witnesses, cosigned_at: _, is_met: _ } = head;
-                    let is_cosigned = !witnesses.is_empty() || known.by == KnownBy::Witness;
-                    self.claims[log].push(Claim { size, root, by, is_cosigned, is_older: true });
+                    let Head { size, root, witnesses, cosigned_at: _ } = head;
+                    self.claims[log].push(Claim { size, root, by, witnesses, is_older: true });
                 }
-                Opened::Bad(_, why) => self.bad_known.push((known.label.clone(), why)),
+                Opened::Bad(_, why) => self.bad_known.push((known, why)),
                 Opened::Unknown(origin) => {
                     let why = format!("no key of the policy signed it ({})", origin.unwrap_or_default());
-                    self.bad_known.push((known.label.clone(), why));
+                    self.bad_known.push((known, why));
                 }
             }
         }
@@ -148,9 +147,8 @@ impl Sources {
                 let facts = case.facts.view(*view);
                 for head in &facts.heads {
                     let by = format!("the source {}", case.facts.source_of(*view).label);
-                    let is_cosigned = !head.witnesses.is_empty();
-                    let Head { size, root, .. } = *head;
-                    self.claims[facts.log].push(Claim { size, root, by, is_cosigned, is_older: false });
+                    let Head { size, root, witnesses, cosigned_at: _ } = head.clone();
+                    self.claims[facts.log].push(Claim { size, root, by, witnesses, is_older: false });
                 }
             }
         }

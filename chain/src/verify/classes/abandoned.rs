@@ -39,7 +39,8 @@ pub(super) fn abandoned(case: &Case<'_>, out: &mut Findings) {
             );
             out.add(Class::Abandoned, MISSING, About::origin(log), text);
         }
-        let cosigned = case.sources.claims[number].iter().filter(|claim| claim.is_cosigned).map(|claim| claim.size);
+        let cosigned =
+            case.sources.claims[number].iter().filter(|claim| !claim.witnesses.is_empty()).map(|claim| claim.size);
         let in_views = views.iter().flat_map(|view| &view.heads).filter(|head| !head.witnesses.is_empty());
         let cosigned = cosigned.chain(in_views.map(|head| head.size)).max().unwrap_or(0);
         let differ = contradicted(case, number);

@@ -12,6 +12,7 @@ use super::super::class::{Axis, Class, Level};
 use super::super::facts::{BatchFact, ChainNo, Flaw, FlawKind, Place, View, ViewId};
 use super::super::limits::{MAX_FLAWS, NAMED};
 use super::super::prepare::Body;
+use super::super::terms::KnownBy;
 use super::super::text::{Between, Records, Utc, list};
 use super::findings::{About, Findings, TAMPERED, UNJUDGED};
 
@@ -209,7 +210,7 @@ pub(super) fn bad_tile(case: &Case<'_>, out: &mut Findings) {
 }
 
 /// A checkpoint of a log whose signature or form does not hold: integrity fail, that log. One that was given for
-/// comparison and does not hold: unknown, nothing is compared with it.
+/// comparison and does not hold: unknown, nothing is compared with it; by a witness: authenticity warn.
 pub(super) fn bad_checkpoint(case: &Case<'_>, out: &mut Findings) {
     for (number, view) in case.facts.views.iter().enumerate().filter(|(_, view)| !view.bad_notes.is_empty()) {
         let id = ViewId(number);
@@ -222,7 +223,17 @@ pub(super) fn bad_checkpoint(case: &Case<'_>, out: &mut Findings) {
         );
         out.add(Class::BadCheckpoint, TAMPERED, About::log(case, id), text);
     }
-    for (label, why) in &case.sources.bad_known {
+    for (known, why) in &case.sources.bad_known {
+        let label = &known.label;
+        if known.by == KnownBy::Witness {
+            // Its word is asked for and not needed: it must not keep others' evidence from being judged.
+            let text = format!(
+                "what the witness {label} shows does not hold: {why}. It counts for nothing, and nothing was compared \
+                 with it: see to that witness, or to who answers for it."
+            );
+            out.add(Class::BadCheckpoint, (Axis::Authenticity, Level::Warn), About::default(), text);
+            continue;
+        }
         let text = format!("the checkpoint {label} that was given does not hold: {why}. Nothing was compared with it.");
         out.add(Class::BadCheckpoint, UNJUDGED, About::default(), text);
     }
@@ -275,9 +286,10 @@ fn around(case: &Case<'_>, view: ViewId, from: u64, to: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::class::{Class, Level};
+    use super::super::super::class::{Axis, Class, Level};
     use super::super::super::facts::ViewId;
     use super::super::super::judge::Damage;
+    use super::super::super::terms::{Known, KnownBy};
     use super::super::super::testing::{Entry, World, assert_honest, assert_only, at, found};
     use super::super::findings::{TAMPERED, UNJUDGED};
     use super::NOTED;
@@ -530,9 +542,15 @@ mod tests {
         let mut note = shop.world.logs[0].notes[0].1.clone();
         let last = note.len() - 5;
         note[last] ^= 1;
-        let by = super::super::super::terms::KnownBy::Operator;
-        shop.world.terms.known.push(super::super::super::terms::Known { by, label: "mine".into(), note });
+        let known = |by| Known { by, label: "mine".into(), note: note.clone() };
+        shop.world.terms.known.push(known(KnownBy::Operator));
         assert_only(&shop.world.judge(), Class::BadCheckpoint, UNJUDGED);
+        // A witness that lies keeps nobody's evidence from being judged.
+        let mut shop = World::shop();
+        shop.world.terms.known.push(known(KnownBy::Witness));
+        let report = shop.world.judge();
+        let text = assert_only(&report, Class::BadCheckpoint, (Axis::Authenticity, Level::Warn));
+        assert!(text.contains("the witness mine") && report.exit == 0, "{text}");
     }
 
     #[test]

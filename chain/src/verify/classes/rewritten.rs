@@ -103,7 +103,7 @@ pub(in super::super) fn rewrites(case: &Case<'_>, view: ViewId) -> Vec<Rewrite> 
 }
 
 /// The root that a view stands for at a size: of its leaves if they are true, else what it signed.
-pub(super) fn here(heads: &[Head], size: u64, root: Option<Digest>) -> Option<Digest> {
+pub(in super::super) fn here(heads: &[Head], size: u64, root: Option<Digest>) -> Option<Digest> {
     let head = heads.get(heads.partition_point(|head| head.size < size)).filter(|head| head.size == size);
     root.or_else(|| head.map(|head| head.root))
 }

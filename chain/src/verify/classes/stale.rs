@@ -63,7 +63,7 @@ fn unwitnessed(case: &Case<'_>, view: ViewId, facts: &View, out: &mut Findings) 
     if !case.terms.policy.needs_witnesses() {
         return;
     }
-    let seen = facts.heads.iter().filter(|head| head.is_met).map(|head| head.size).max().unwrap_or(0);
+    let seen = case.witnessed[view.0].as_ref().map_or(0, |witnessed| witnessed.size);
     let Some(oldest) = facts.oldest_from(seen) else { return };
     let age = case.terms.now.since(oldest);
     let max = i64::try_from(case.terms.max_unwitnessed.as_nanos()).unwrap_or(i64::MAX);

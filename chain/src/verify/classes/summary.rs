@@ -76,7 +76,6 @@ fn chain_summary(case: &Case<'_>, chain: ChainNo, findings: &Findings) -> ChainS
 fn log_summary(case: &Case<'_>, view: ViewId) -> LogSummary {
     let facts = case.facts.view(view);
     let largest = facts.heads.last();
-    let met = facts.heads.iter().rev().find(|head| head.is_met);
     LogSummary {
         origin: facts.origin.clone(),
         source: case.facts.source_of(view).label.clone(),
@@ -84,7 +83,7 @@ fn log_summary(case: &Case<'_>, view: ViewId) -> LogSummary {
         root: largest.map_or(Digest::default(), |head| head.root),
         newest_leaf_time: facts.newest,
         sealed: facts.sealed.is_some(),
-        witnesses: met.map(|head| head.witnesses.clone()).unwrap_or_default(),
+        witnesses: case.witnessed[view.0].as_ref().map(|witnessed| witnessed.by.clone()).unwrap_or_default(),
     }
 }
 

@@ -5,7 +5,11 @@
 use super::super::case::Case;
 use super::super::class::{Axis, Class, Level};
 use super::super::facts::ViewId;
+use super::super::limits::NAMED;
+use super::super::quorum::largest;
+use super::super::text::list;
 use super::findings::{About, Findings, UNJUDGED};
+use crate::policy::Witness;
 
 /// A source that was named cannot be read, or its key is unknown: exit 4; never absent; what only it could hold is
 /// unknown, not missing.
@@ -23,11 +27,12 @@ pub(super) fn unreadable(case: &Case<'_>, out: &mut Findings) {
     }
     for (number, view) in case.facts.views.iter().enumerate() {
         let id = ViewId(number);
-        if !view.heads.is_empty() && !view.heads.iter().any(|head| head.is_met) {
+        if !view.heads.is_empty() && case.witnessed[number].is_none() {
             let text = format!(
-                "no checkpoint of {} has the cosignatures that the policy asks for. Ask its witnesses, or judge by the \
+                "no checkpoint of {} has the cosignatures that the policy asks for{}. Ask its witnesses, or judge by the \
                  log's key alone (--log-key).",
                 case.log(id),
+                missed(case, id),
             );
             out.add(Class::Unreadable, UNJUDGED, About::log(case, id), text);
         }
@@ -41,6 +46,14 @@ pub(super) fn unreadable(case: &Case<'_>, out: &mut Findings) {
             out.add(Class::Unreadable, (Axis::Completeness, Level::Unknown), About::log(case, id), text);
         }
     }
+}
+
+/// The witnesses of the policy that have seen nothing of a view.
+fn missed(case: &Case<'_>, view: ViewId) -> String {
+    let seen = largest(case, view);
+    let names = case.terms.policy.witnesses().iter().map(Witness::name);
+    let missed = list(names.filter(|name| !seen.contains_key(name)), NAMED);
+    if missed.is_empty() { String::new() } else { format!(": nothing is cosigned by {missed}") }
 }
 
 /// A source's key is not one that the policy has: exit 4.
