@@ -20,8 +20,8 @@ use crate::judging::Named;
 use crate::limits::{MAX_CONFIG_BYTES, MAX_SOURCES};
 use crate::remembered::Remembered;
 use crate::source::folder::ReadError;
-use crate::source::http;
 use crate::source::route::Token;
+use crate::source::trust;
 use crate::source::{OpenError, Opener, SourceError};
 use crate::terminal::say;
 use crate::terms::{chain_of, issuer_keys, policy, read, terms};
@@ -165,7 +165,7 @@ pub fn members(
     runtime: &Handle,
 ) -> Result<Vec<Named>, CommandError> {
     let tls = match ca {
-        Some(ca) => http::tls(ca).map_err(|e| CommandError::Usage(e.to_string()))?,
+        Some(ca) => trust::tls(ca).map_err(|e| CommandError::Usage(e.to_string()))?,
         None => runtime.block_on(pool.tls()).map_err(|why| anyhow!(why))?,
     };
     let token = if let Some(file) = token {

@@ -51,6 +51,10 @@ pub const MAX_PROBLEM_BYTES: usize = 4096;
 pub const MAX_HEADER_BYTES: u32 = 16 * 1024;
 /// What the server may send of one answer before it is read.
 pub const WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+/// Witnesses that are asked side by side for what they hold.
+pub const WITNESSES_AT_ONCE: usize = 16;
+/// After this long, a witness is asked for no further log.
+pub const WITNESS_TIME: Duration = Duration::from_mins(1);
 /// How often an answer that broke off, or a server that was busy, is asked again.
 pub const MAX_RETRIES: u32 = 4;
 /// The wait before the first of these; each further one doubles it.

@@ -12,6 +12,7 @@ pub mod http;
 mod layout;
 pub mod route;
 pub mod segment;
+pub mod trust;
 
 use std::path::Path;
 
@@ -172,7 +173,7 @@ impl Opener {
             return Err(OpenError::Archive(name.to_owned()));
         }
         if name.contains("://") {
-            return Ok(Source::Collector(Box::new(Collector::new(self.client(name, http::Peer::Collector)?))));
+            return Ok(Source::Collector(Box::new(Collector::new(self.client(name)?))));
         }
         let mut directory = Directory::open(Path::new(name)).map_err(SourceError::from)?;
         if directory.is_archive() {
@@ -182,15 +183,25 @@ impl Opener {
         Ok(Source::Directory(Box::new(directory)))
     }
 
-    /// A client of the server at `url`.
-    pub fn client(&mut self, url: &str, peer: http::Peer) -> Result<http::Client, OpenError> {
+    /// A client of a witness at `url`: trusted by whom browsers trust, or by `--ca`, if that is given.
+    pub fn witness(&self, url: &str) -> Result<http::Client, FetchError> {
+        let pem = self.connection.ca.as_deref().map(trust::pem).transpose()?;
+        let tls = trust::trusting_the_web(pem.as_deref()).map_err(|why| {
+            let path = self.connection.ca.clone().unwrap_or_default();
+            FetchError::File { flag: "--ca", path, why }
+        })?;
+        http::Client::new(self.runtime.clone(), url, http::Peer::Witness, tls, None)
+    }
+
+    /// A client of the collector at `url`.
+    pub fn client(&mut self, url: &str) -> Result<http::Client, OpenError> {
         let tls = match (&self.tls, &self.connection.ca) {
             (Some(tls), _) => tls.clone(),
-            (None, Some(ca)) => self.tls.insert(http::tls(ca).map_err(SourceError::from)?).clone(),
+            (None, Some(ca)) => self.tls.insert(trust::tls(ca).map_err(SourceError::from)?).clone(),
             (None, None) => return Err(OpenError::NoCa(url.to_owned())),
         };
         let token = self.connection.token.clone().map(Token::File);
-        let client = http::Client::new(self.runtime.clone(), url, peer, tls, token);
+        let client = http::Client::new(self.runtime.clone(), url, http::Peer::Collector, tls, token);
         Ok(client.map_err(SourceError::from)?)
     }
 }

@@ -4,6 +4,7 @@
 //! opinion of its own: verdicts, findings and the exit code are the judge's.
 
 use std::io::Write;
+use std::time::Instant;
 
 use indelible_chain::policy::{Policy, Witness};
 use indelible_chain::verify::{Known, KnownBy, Terms};
@@ -13,10 +14,10 @@ use crate::args::VerifyArgs;
 use crate::case::Case;
 use crate::exit::{self, CommandError};
 use crate::judging::{Named, Outcome, judge};
-use crate::limits::MAX_CHECKPOINT_BYTES;
+use crate::limits::{MAX_CHECKPOINT_BYTES, WITNESS_TIME, WITNESSES_AT_ONCE};
 use crate::remembered::Remembered;
 use crate::source::Opener;
-use crate::source::http::{FetchError, Peer};
+use crate::source::http::FetchError;
 use crate::terminal::say;
 use crate::text::one_line;
 use crate::{clock, report, terminal};
@@ -58,49 +59,70 @@ pub fn judged(
     Ok(outcome)
 }
 
-/// The checkpoints that the policy's witnesses hold of its logs. One that cannot be asked is said and passed over:
-/// what it would have shown only makes the verdict stricter.
-fn ask_witnesses(policy: &Policy, opener: &mut Opener) -> Vec<Known> {
+/// The checkpoints that the policy's witnesses hold of its logs, in the policy's order. One that cannot be asked is said
+/// and passed over: what it would have shown only makes the verdict stricter, and what it has not cosigned counts for
+/// nothing.
+fn ask_witnesses(policy: &Policy, opener: &Opener) -> Vec<Known> {
     let mut known = Vec::new();
-    for witness in policy.witnesses() {
-        let Some(url) = witness.url() else { continue };
-        for why in ask_witness(policy, witness, url, opener, &mut known) {
-            let name = one_line(witness.name());
-            say(format_args!("witness {name} gave nothing: {why}; --offline asks none"));
+    let asked: Vec<(&Witness, &str)> = policy.witnesses().iter().filter_map(|of| Some((of, of.url()?))).collect();
+    for some in asked.chunks(WITNESSES_AT_ONCE) {
+        // Side by side: one that is silent is not waited for more than once.
+        let answers: Vec<Gave> = std::thread::scope(|scope| {
+            let threads =
+                some.iter().map(|(witness, url)| scope.spawn(move || ask_witness(policy, witness, url, opener)));
+            let threads: Vec<_> = threads.collect();
+            threads.into_iter().map(|thread| thread.join().expect("asking does not panic")).collect()
+        });
+        for ((witness, _), gave) in some.iter().zip(answers) {
+            for why in gave.failed {
+                say(format_args!("witness {} gave nothing: {why}; --offline asks none", one_line(witness.name())));
+            }
+            known.extend(gave.known);
         }
     }
     known
 }
 
-/// Asks a witness for each log of the policy; gives what went wrong. What it does not give of one log it may of another,
-/// unless it is not there at all.
-fn ask_witness(
-    policy: &Policy,
-    witness: &Witness,
-    url: &str,
-    opener: &mut Opener,
-    known: &mut Vec<Known>,
-) -> Vec<String> {
+/// What a witness gave, and what went wrong.
+#[derive(Default)]
+struct Gave {
+    known: Vec<Known>,
+    failed: Vec<String>,
+}
+
+/// Asks a witness for each log of the policy. What it does not give of one log it may of another, unless it is not there
+/// at all, or takes longer for all of them than anybody waits.
+fn ask_witness(policy: &Policy, witness: &Witness, url: &str, opener: &Opener) -> Gave {
+    let mut gave = Gave::default();
     let authority = url.find("://").map_or(0, |at| at + 3);
     let path_at = url[authority..].find('/').map_or(url.len(), |at| authority + at);
     let (base, path) = url.split_at(path_at);
-    let mut client = match opener.client(base, Peer::Witness) {
+    let mut client = match opener.witness(base) {
         Ok(client) => client,
-        Err(e) => return vec![e.to_string()],
+        Err(e) => {
+            gave.failed.push(e.to_string());
+            return gave;
+        }
     };
-    let mut failed = Vec::new();
+    let began = Instant::now();
     for log in policy.logs() {
+        if began.elapsed() > WITNESS_TIME {
+            gave.failed.push(format!("not all that was asked for within {} s", WITNESS_TIME.as_secs()));
+            break;
+        }
         let path = format!("{}/{}/checkpoint", path.trim_end_matches('/'), log.origin().log_id());
         match client.get(&path, MAX_CHECKPOINT_BYTES) {
-            Ok(note) => known.push(Known { by: KnownBy::Witness, label: witness.name().to_owned(), note }),
+            Ok(note) => {
+                gave.known.push(Known { by: KnownBy::Witness, label: witness.name().to_owned(), note });
+            }
             Err(FetchError::NotFound { .. }) => {} // it has not seen this log
             Err(e) => {
-                failed.push(e.to_string());
+                gave.failed.push(e.to_string());
                 if e.is_outage() {
                     break;
                 }
             }
         }
     }
-    failed
+    gave
 }

@@ -25,8 +25,9 @@ use crate::judging::Named;
 use crate::limits::{API_PAGE, MAX_LISTED_PODS, MAX_NAMESPACES};
 use crate::source::Source;
 use crate::source::collector::Collector;
-use crate::source::http::{Client, trusting};
+use crate::source::http::Client;
 use crate::source::route::{Route, Token};
+use crate::source::trust::trusting;
 use crate::text::one_line;
 
 /// A pool that was found.

@@ -1,29 +1,28 @@
-//! HTTP/2 over TLS 1.3 to one collector or witness, as an untrusted reader needs it.
+//! HTTP/2 over TLS 1.3 to one collector, as an untrusted reader needs it; to a witness also HTTP/1.1, and plain.
 //!
 //! Owns the connection, the reader token and every bound on what a server may send or how long it may take. Answers are
 //! read whole up to a limit, or piece by piece. What a broken connection or a busy server (429, 503) costs is asked again
 //! a few times; everything else is an error that names the URL. Nothing that is read here is believed.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
-use hyper::client::conn::http2::SendRequest;
+use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::route::{DialError, Route, Token};
+use super::route::{DialError, Route, Stream, Token};
+use super::trust::HTTP_2;
 use crate::limits::{
-    ANSWER_TIMEOUT, CONNECT_TIMEOUT, MAX_CONFIG_BYTES, MAX_HEADER_BYTES, MAX_PROBLEM_BYTES, MAX_RETRIES,
-    MAX_STREAM_BYTES, MIN_BYTES_PER_SECOND, RETRY_WAIT, STALL_TIMEOUT, WINDOW_BYTES,
+    ANSWER_TIMEOUT, CONNECT_TIMEOUT, MAX_HEADER_BYTES, MAX_PROBLEM_BYTES, MAX_RETRIES, MAX_STREAM_BYTES,
+    MIN_BYTES_PER_SECOND, RETRY_WAIT, STALL_TIMEOUT, WINDOW_BYTES,
 };
 use crate::text::one_line;
 
@@ -38,10 +37,11 @@ pub enum Peer {
 
 impl Peer {
     /// Where it listens if its URL does not say.
-    const fn port(self) -> u16 {
+    const fn port(self, is_secure: bool) -> u16 {
         match self {
             Self::Collector => 7443,
-            Self::Witness => 443,
+            Self::Witness if is_secure => 443,
+            Self::Witness => 80,
         }
     }
 }
@@ -154,6 +154,10 @@ pub struct Client {
     runtime: Handle,
     /// `https://host:port`, without a slash at its end: what requests name.
     base: String,
+    /// `host:port`: what a request of HTTP/1.1 says.
+    authority: String,
+    /// Whether it is asked over TLS: always but for a witness, whose answers are signed.
+    is_secure: bool,
     /// What a person knows it by; `base` where that is how it was named.
     label: String,
     /// The name that its certificate must be for.
@@ -163,44 +167,38 @@ pub struct Client {
     peer: Peer,
     /// Only a collector's.
     token: Option<Token>,
-    connection: Option<SendRequest<Empty<Bytes>>>,
+    connection: Option<Sender>,
+}
+
+/// A connection that is open.
+enum Sender {
+    Http1(http1::SendRequest<Empty<Bytes>>),
+    Http2(http2::SendRequest<Empty<Bytes>>),
+}
+
+impl Sender {
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Http1(sender) => sender.is_closed(),
+            Self::Http2(sender) => sender.is_closed(),
+        }
+    }
+
+    async fn send(&mut self, request: Request<Empty<Bytes>>) -> hyper::Result<http::Response<Incoming>> {
+        match self {
+            Self::Http1(sender) => {
+                sender.ready().await?;
+                sender.send_request(request).await
+            }
+            Self::Http2(sender) => sender.send_request(request).await,
+        }
+    }
 }
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client").field("server", &self.label).finish_non_exhaustive()
     }
-}
-
-/// Trust in the certificates of a file, made once for all collectors.
-pub fn tls(ca: &std::path::Path) -> Result<TlsConnector, FetchError> {
-    let refuse = |why: String| FetchError::File { flag: "--ca", path: ca.to_owned(), why };
-    let length = std::fs::metadata(ca).map_err(|e| refuse(e.to_string()))?.len();
-    if length > MAX_CONFIG_BYTES as u64 {
-        return Err(refuse(format!("over the limit of {MAX_CONFIG_BYTES} bytes")));
-    }
-    let pem = std::fs::read(ca).map_err(|e| refuse(e.to_string()))?;
-    trusting(&pem).map_err(refuse)
-}
-
-/// Trust in certificates (PEM).
-pub fn trusting(pem: &[u8]) -> Result<TlsConnector, String> {
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|e| e.to_string())?;
-        roots.add(certificate).map_err(|e| e.to_string())?;
-    }
-    if roots.is_empty() {
-        return Err("no certificate in it; expected PEM".to_owned());
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("ring has TLS 1.3")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 impl Client {
@@ -214,19 +212,23 @@ impl Client {
     ) -> Result<Self, FetchError> {
         let refuse = |why| FetchError::Url { url: one_line(url), why };
         let uri: Uri = url.parse().map_err(|_| refuse("not a URL; expected https://host:port"))?;
-        if uri.scheme_str() != Some("https") {
-            return Err(refuse("only https is spoken; expected https://host:port"));
-        }
+        let is_secure = match (uri.scheme_str(), peer) {
+            (Some("https"), _) => true,
+            (Some("http"), Peer::Witness) => false,
+            _ => return Err(refuse("only https is spoken; expected https://host:port")),
+        };
         if uri.path() != "/" || uri.query().is_some() {
             return Err(refuse("a collector's URL has no path; expected https://host:port"));
         }
         let host = uri.host().ok_or_else(|| refuse("no host; expected https://host:port"))?;
-        let port = uri.port_u16().unwrap_or(peer.port());
+        let port = uri.port_u16().unwrap_or(peer.port(is_secure));
         let token = token.filter(|_| peer == Peer::Collector);
-        let base = format!("https://{host}:{port}");
+        let authority = format!("{host}:{port}");
+        let base = format!("{}://{authority}", if is_secure { "https" } else { "http" });
         let host = host.trim_matches(['[', ']']).to_owned();
         let route = Route::Tcp { host: host.clone(), port };
-        Ok(Self { runtime, label: base.clone(), base, host, route, tls, peer, token, connection: None })
+        let label = base.clone();
+        Ok(Self { runtime, base, authority, is_secure, label, host, route, tls, peer, token, connection: None })
     }
 
     /// A client of a collector that is reached in another way than by its name: `label` is what a person knows it by,
@@ -239,9 +241,10 @@ impl Client {
         tls: TlsConnector,
         token: Option<Token>,
     ) -> Self {
-        let peer = Peer::Collector;
-        let base = format!("https://{host}:{}", peer.port());
-        Self { runtime, base, label, host, route, tls, peer, token, connection: None }
+        let (peer, is_secure) = (Peer::Collector, true);
+        let authority = format!("{host}:{}", peer.port(is_secure));
+        let base = format!("https://{authority}");
+        Self { runtime, base, authority, is_secure, label, host, route, tls, peer, token, connection: None }
     }
 
     /// What a person knows the server by: `https://host:port`, or a pod's name.
@@ -271,7 +274,8 @@ impl Client {
         let asked: Vec<_> = paths
             .iter()
             .map(|path| {
-                let sender = self.connection.as_ref()?.clone();
+                let Some(Sender::Http2(sender)) = &self.connection else { return None };
+                let sender = sender.clone();
                 let request = self.request(path).ok()?;
                 Some(runtime.spawn(async move { timeout(ANSWER_TIMEOUT, whole(sender, request, limit)).await }))
             })
@@ -312,13 +316,19 @@ impl Client {
     fn ask(&mut self, path: &str, wait: Duration) -> Result<Answer, FetchError> {
         let url = format!("{}{path}", self.label);
         let runtime = self.runtime.clone();
-        let request = self.request(path)?;
+        let mut request = self.request(path)?;
         let mut sender = match self.connection.take().filter(|sender| !sender.is_closed()) {
             Some(sender) => sender,
             None => runtime.block_on(self.connect())?,
         };
+        if let Sender::Http1(_) = sender {
+            let host = http::HeaderValue::from_str(&self.authority);
+            host.map(|host| request.headers_mut().insert(http::header::HOST, host))
+                .map_err(|_| self.unsendable(path))?;
+            *request.uri_mut() = path.parse().map_err(|_| self.unsendable(path))?;
+        }
         let limit = ANSWER_TIMEOUT + wait;
-        let sent = runtime.block_on(async { timeout(limit, sender.send_request(request)).await });
+        let sent = runtime.block_on(async { timeout(limit, sender.send(request)).await });
         let sent = sent.map_err(|_| FetchError::Timeout { url: url.clone(), seconds: limit.as_secs() })?;
         let answer = sent.map_err(|e| FetchError::Connection { url: url.clone(), what: "asking", why: why(&e) })?;
         self.connection = Some(sender);
@@ -341,24 +351,34 @@ impl Client {
             // Read each time: a token is renewed while a long run goes on.
             request = request.header("Indelible-Token", token.read(&self.runtime, &self.label)?);
         }
-        request.body(Empty::new()).map_err(|_| FetchError::Url {
-            url: one_line(&format!("{}{path}", self.label)),
-            why: "the URL or the token in --token holds characters that cannot be sent",
-        })
+        request.body(Empty::new()).map_err(|_| self.unsendable(path))
     }
 
-    async fn connect(&self) -> Result<SendRequest<Empty<Bytes>>, FetchError> {
+    fn unsendable(&self, path: &str) -> FetchError {
+        FetchError::Url {
+            url: one_line(&format!("{}{path}", self.label)),
+            why: "the URL or the token in --token holds characters that cannot be sent",
+        }
+    }
+
+    async fn connect(&self) -> Result<Sender, FetchError> {
         let failed = |what, why: String| FetchError::Connection { url: self.label.clone(), what, why };
         let connecting = async {
             let stream = self.route.dial().await.map_err(|e| match e {
                 DialError::Away(why) => failed("connecting", why),
                 DialError::Refused(why) => FetchError::Nonsense { url: self.label.clone(), why },
             })?;
+            if !self.is_secure {
+                return self.http1(stream).await;
+            }
             let name = ServerName::try_from(self.host.clone())
                 .map_err(|_| FetchError::Url { url: self.label.clone(), why: "the host is no name or address" })?;
             let tls = self.tls.connect(name, stream).await;
             let tls = tls.map_err(|e| failed("TLS (is --ca this pool's?)", e.to_string()))?;
-            let (sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+            if self.peer == Peer::Witness && tls.get_ref().1.alpn_protocol() != Some(HTTP_2) {
+                return self.http1(tls).await;
+            }
+            let (sender, connection) = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
                 .initial_stream_window_size(WINDOW_BYTES)
                 .initial_connection_window_size(WINDOW_BYTES)
@@ -367,17 +387,29 @@ impl Client {
                 .await
                 .map_err(|e| failed("HTTP/2", why(&e)))?;
             tokio::spawn(connection);
-            Ok(sender)
+            Ok(Sender::Http2(sender))
         };
         let timeout = timeout(CONNECT_TIMEOUT, connecting).await;
         timeout.unwrap_or_else(|_| {
             Err(FetchError::Timeout { url: self.label.clone(), seconds: CONNECT_TIMEOUT.as_secs() })
         })
     }
+
+    async fn http1(&self, stream: impl Stream + 'static) -> Result<Sender, FetchError> {
+        let begun = http1::Builder::new().max_buf_size(MAX_HEADER_BYTES as usize).handshake(TokioIo::new(stream)).await;
+        let failed = |e| FetchError::Connection { url: self.label.clone(), what: "HTTP/1.1", why: why(&e) };
+        let (sender, connection) = begun.map_err(failed)?;
+        tokio::spawn(connection);
+        Ok(Sender::Http1(sender))
+    }
 }
 
 /// A whole answer, if it is a good one of at most `limit` bytes.
-async fn whole(mut sender: SendRequest<Empty<Bytes>>, request: Request<Empty<Bytes>>, limit: usize) -> Option<Vec<u8>> {
+async fn whole(
+    mut sender: http2::SendRequest<Empty<Bytes>>,
+    request: Request<Empty<Bytes>>,
+    limit: usize,
+) -> Option<Vec<u8>> {
     let answer = sender.send_request(request).await.ok().filter(|answer| answer.status() == StatusCode::OK)?;
     let body = http_body_util::Limited::new(answer.into_body(), limit).collect().await.ok()?;
     Some(body.to_bytes().to_vec())
@@ -461,6 +493,8 @@ fn why(error: &(dyn std::error::Error + 'static)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn no_roots() -> TlsConnector {
@@ -494,12 +528,19 @@ mod tests {
         let token = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(token.path(), "secret\n").unwrap();
         let tls = no_roots();
-        for (peer, port, sends) in [(Peer::Collector, 7443, true), (Peer::Witness, 443, false)] {
+        for (peer, scheme, port, sends) in [
+            (Peer::Collector, "https", 7443, true),
+            (Peer::Witness, "https", 443, false),
+            (Peer::Witness, "http", 80, false),
+        ] {
             let token = Some(Token::File(token.path().to_owned()));
-            let client = Client::new(runtime.handle().clone(), "https://a.test", peer, tls.clone(), token).unwrap();
-            assert_eq!(client.label(), format!("https://a.test:{port}"));
+            let url = format!("{scheme}://a.test");
+            let client = Client::new(runtime.handle().clone(), &url, peer, tls.clone(), token).unwrap();
+            assert_eq!(client.label(), format!("{url}:{port}"));
             let request = client.request("/v1/log").unwrap();
             assert_eq!(request.headers().contains_key("Indelible-Token"), sends, "{peer:?}");
         }
+        let plain = Client::new(runtime.handle().clone(), "http://a.test", Peer::Collector, tls, None).unwrap_err();
+        assert!(plain.to_string().contains("only https"), "what a collector answers is not signed as a whole");
     }
 }
