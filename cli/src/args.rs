@@ -4,17 +4,19 @@
 //! What can be judged from the text alone is refused here, in one line that names the flag and says what to do, with
 //! exit code 5; what a flag names (files, servers) is opened by the command that needs it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
 use clap::{ArgGroup, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use indelible_chain::note::VerifierKey;
+use indelible_chain::note::{KeyName, VerifierKey};
 
 use crate::acknowledge::{finding, reason};
 use crate::cluster::audit_log::PoolName;
 use crate::values::{When, duration, when};
+use crate::witness::{Named, named};
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("INDELIBLE_BUILD_COMMIT"), ")");
 
@@ -47,6 +49,8 @@ pub enum Command {
     Preflight(PreflightArgs),
     /// In a cluster: take note of a finding, so that condition Intact can be true again
     Acknowledge(AcknowledgeArgs),
+    /// Cosign checkpoints of logs, any C2SP log's, that only grow: a witness outside of the reach of who runs them
+    Witness(WitnessArgs),
     /// Run the whole product on this machine for half a minute, tamper with it and see it caught
     Demo(DemoArgs),
 }
@@ -323,6 +327,33 @@ pub struct AcknowledgeArgs {
     pub reason: String,
 }
 
+/// `indelible witness`.
+#[derive(Debug, Args)]
+pub struct WitnessArgs {
+    /// Data directory: made if it is not there. It holds the witness's key and what it cosigned; keep it
+    #[arg(long, value_name = "DIR", env = "INDELIBLE_DATA")]
+    pub data: PathBuf,
+    /// Name of the witness's key, such as witness.example/w1; needed at the first start, when the key is made
+    #[arg(long, value_name = "NAME", env = "INDELIBLE_NAME")]
+    pub name: Option<KeyName>,
+    /// A log to cosign, by its verifier key; may be repeated. VKEY=ORIGIN where its checkpoints begin with another line
+    /// than the key's name
+    #[arg(long, value_name = "VKEY", value_parser = named, required = true, env = "INDELIBLE_LOG")]
+    pub log: Vec<Named>,
+    /// Address and port to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "[::]:7444", env = "INDELIBLE_LISTEN")]
+    pub listen: SocketAddr,
+    /// Certificate chain (PEM), for https. Default: plain http, since what is answered is signed
+    #[arg(long, value_name = "FILE", requires = "tls_key", env = "INDELIBLE_TLS_CERT")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key (PEM) of --tls-cert
+    #[arg(long, value_name = "FILE", requires = "tls_cert", env = "INDELIBLE_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
+    /// Address and port for /metrics and /livez, plain http. Default: neither
+    #[arg(long, value_name = "ADDR", env = "INDELIBLE_METRICS")]
+    pub metrics: Option<SocketAddr>,
+}
+
 /// `indelible demo`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
@@ -370,7 +401,7 @@ fn refusal(error: &clap::Error) -> Refusal {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Refusal::Asked(text.ansi().to_string()),
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-            Refusal::Mistake("no command was given; one of verify, logs, prove, status, coverage, preflight, acknowledge, demo, or --help".to_owned())
+            Refusal::Mistake("no command was given; one of verify, logs, prove, status, coverage, preflight, acknowledge, witness, demo, or --help".to_owned())
         }
         _ => {
             // The first paragraph is the mistake; what follows is the usage, which --help has as well.
@@ -407,7 +438,7 @@ mod tests {
     #[test]
     fn a_mistake_is_one_line_that_names_the_flag() {
         for (line, names) in [
-            ("indelible", "verify, logs, prove, status, coverage, preflight, acknowledge, demo"),
+            ("indelible", "verify, logs, prove, status, coverage, preflight, acknowledge, witness, demo"),
             ("indelible verify", "<SOURCE>"),
             ("indelible verify -n audit payments --as-reader auditor", "--as-reader"),
             ("indelible acknowledge -n audit payments --finding a", "--reason"),
@@ -420,6 +451,11 @@ mod tests {
             ("indelible prove dir abc/1 --policy p", "--output"),
             ("indelible prove --check f dir --policy p", "--check"),
             ("indelible demo --collectors 1", "--collectors"),
+            ("indelible witness --data d", "--log"),
+            ("indelible witness --data d --log nonsense", "--log"),
+            (&format!("indelible witness --data d --log {VKEY} --listen here"), "--listen"),
+            (&format!("indelible witness --data d --log {VKEY} --name a+b"), "--name"),
+            (&format!("indelible witness --data d --log {VKEY} --tls-cert c"), "--tls-key"),
             ("indelible nonsense", "nonsense"),
         ] {
             let text = mistake(line);

@@ -119,3 +119,39 @@ pub const ACKNOWLEDGE_WAIT: Duration = Duration::from_mins(2);
 pub const ACKNOWLEDGE_POLL: Duration = Duration::from_secs(1);
 /// Longest reason of an acknowledgement, in bytes.
 pub const MAX_REASON_BYTES: usize = 1024;
+
+/// Largest request to cosign that the witness reads: the longest proof and a checkpoint with lines of others fit.
+pub const MAX_WITNESS_BODY_BYTES: usize = 32 * 1024;
+/// Largest checkpoint that it keeps: the largest that it reads, with its own line.
+pub const MAX_KEPT_NOTE_BYTES: usize = 2 * MAX_WITNESS_BODY_BYTES;
+/// Most logs that one witness knows.
+pub const MAX_WITNESSED_LOGS: usize = 4096;
+/// Larger checkpoints of one log that are stored at once; and how often one more.
+pub const LOG_BURST: u32 = 64;
+/// How often a log may grow, beside such a burst.
+pub const LOG_INTERVAL: Duration = Duration::from_millis(200);
+/// Connections to the witness that are open at once. One more takes the place of the one that was idle for longest.
+pub const MAX_WITNESS_CONNECTIONS: usize = 512;
+/// Connections that ask for its counts.
+pub const MAX_METRICS_CONNECTIONS: usize = 16;
+/// Requests of one HTTP/2 connection to it at once.
+pub const MAX_WITNESS_STREAMS: u32 = 4;
+/// What a client may send of its requests on one connection before they are read: no request is larger.
+#[expect(clippy::cast_possible_truncation, reason = "it is small")]
+pub const WITNESS_WINDOW_BYTES: u32 = 2 * MAX_WITNESS_BODY_BYTES as u32;
+/// Headers of a request to it.
+pub const MAX_WITNESS_HEADERS: usize = 64;
+/// Requests that it judges at once; others wait.
+pub const WITNESS_JUDGES: usize = 16;
+/// How long the head of a request to it may take.
+pub const WITNESS_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the body may take, and how long a request waits to be judged.
+pub const WITNESS_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection to it may be without a request.
+pub const WITNESS_IDLE: Duration = Duration::from_secs(30);
+/// How long requests in hand have at its end.
+pub const WITNESS_DRAIN: Duration = Duration::from_secs(5);
+/// The wait after a connection could not be accepted, and between two looks at those that end.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+const _: () = assert!(MAX_KEPT_NOTE_BYTES >= MAX_WITNESS_BODY_BYTES + indelible_chain::note::MAX_LINE_BYTES + 2);

@@ -29,6 +29,7 @@ mod text;
 mod tokens;
 mod values;
 mod verify;
+mod witness;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -64,6 +65,7 @@ fn run(command: Command) -> Result<u8, CommandError> {
         Command::Coverage(args) => coverage::run(&args, handle),
         Command::Preflight(args) => preflight::run(&args, handle),
         Command::Acknowledge(args) => acknowledge::run(&args, handle),
+        Command::Witness(args) => witness::run(&args, handle),
         Command::Demo(args) => demo::run(&args, handle),
     };
     // Threads that follow a source may still wait in it; they end with the process, not with its clock.
