@@ -245,15 +245,8 @@ enum What {
     Pool,
     Session,
     Chain(ChainId),
-    Batch {
-        id: BatchId,
-        bytes: u64,
-    },
-    /// To this log, with what it is told of the others.
-    Heartbeat {
-        log: LogId,
-        told: u64,
-    },
+    Batch { id: BatchId, bytes: u64 },
+    Heartbeat,
 }
 
 /// Counters since the start, for metrics.

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use indelible_chain::id::{ChainId, LogId};
+use indelible_chain::id::ChainId;
 use indelible_chain::receipt::KeptReceipt;
 
 use super::collector::{CollectorId, Introduction};
@@ -40,7 +40,7 @@ impl Forward {
             What::Session => self.session_answered(now, collector, &answer),
             What::Chain(chain) => self.chain_answered(now, (collector, chain), &answer),
             What::Batch { id, bytes } => self.batch_answered(now, (collector, id, bytes), &answer),
-            What::Heartbeat { log, told } => self.heartbeat_answered(now, collector, (log, told), answer.status),
+            What::Heartbeat => self.heartbeat_answered(now, collector, answer.status),
         }
     }
 
@@ -51,7 +51,7 @@ impl Forward {
             What::Session => self.set_session(collector, Introduction::Unknown),
             What::Chain(chain) => self.set_chain((collector, chain), Introduction::Unknown),
             What::Batch { id, bytes } => self.landed(collector, id, bytes, |_| ()),
-            What::Heartbeat { .. } => self.heartbeat_failed(now),
+            What::Heartbeat => self.heartbeat_failed(now),
         }
         match failure {
             Failure::Transport => {
@@ -212,12 +212,10 @@ impl Forward {
         }
     }
 
-    fn heartbeat_answered(&mut self, now: Moment, collector: CollectorId, to: (LogId, u64), status: u16) {
-        let (log, told) = to;
+    fn heartbeat_answered(&mut self, now: Moment, collector: CollectorId, status: u16) {
         match status {
             200..=299 => {
                 self.tally.heartbeats_sent += 1;
-                self.kept.told(log, told);
                 self.rhythm.succeeded(now);
                 self.introduced(now, collector);
             }

@@ -113,7 +113,7 @@ impl Forward {
         for request in lost {
             match request.what {
                 What::Batch { id: batch, bytes } => self.landed(id, batch, bytes, |_| ()),
-                What::Heartbeat { .. } => self.heartbeat_failed(now),
+                What::Heartbeat => self.heartbeat_failed(now),
                 What::Pool => self.pool_failed(now),
                 What::Session | What::Chain(_) => {}
             }

@@ -215,7 +215,7 @@ impl Forward {
 
     /// Sends a heartbeat if one is due and a collector can take it. That collector knows the chains it names first.
     pub(super) fn heartbeat(&mut self, now: Now) {
-        let sent = self.requests.values().any(|request| matches!(request.what, What::Heartbeat { .. }));
+        let sent = self.requests.values().any(|request| matches!(request.what, What::Heartbeat));
         if sent || !self.rhythm.is_due(now.moment) {
             return;
         }
@@ -238,17 +238,16 @@ impl Forward {
         }
         // What is left could not be introduced here: the others are not kept waiting for it.
         heads.retain(|(chain, _)| !unknown.contains(chain));
-        let (receipts, told) = self.kept.untold(log);
         let heartbeat = Heartbeat {
             session: self.session,
             time: now.time,
             ca_digest: self.ca_digest,
             heads,
-            receipts,
+            receipts: self.kept.of_others(log),
             signature: [0; SIGNATURE_BYTES],
         };
         self.rhythm.sent();
-        self.send(to, What::Heartbeat { log, told }, Call::Heartbeat(heartbeat));
+        self.send(to, What::Heartbeat, Call::Heartbeat(heartbeat));
     }
 }
 
