@@ -22,6 +22,12 @@ pub struct Leaf {
 }
 
 impl Leaf {
+    /// The body, unpacked; what cannot be unpacked is shown as it is.
+    pub fn plain(&self) -> Vec<u8> {
+        let packed = (self.codec == 1).then(|| zstd::decode_all(&*self.body).ok()).flatten();
+        packed.unwrap_or_else(|| self.body.clone())
+    }
+
     /// Whether it is a batch.
     pub fn is_batch(&self) -> bool {
         self.bytes.starts_with(&[1, 3])

@@ -116,6 +116,11 @@ impl Peer {
         self.send(Method::PUT, &format!("/v1/chains/{}", hex(&chain.id)), &session.token, body)
     }
 
+    /// Sends a heartbeat.
+    pub fn heartbeat(&mut self, session: &Session, heartbeat: Vec<u8>) -> Result<Reply> {
+        self.send(Method::POST, "/v1/heartbeats", &session.token, heartbeat)
+    }
+
     /// Sends a batch; its kept receipt is the answer's body and the commitment.
     pub fn batch(&mut self, session: &Session, batch: &Batch) -> Result<Reply> {
         self.send(Method::POST, "/v1/batches", &session.token, upload(batch))

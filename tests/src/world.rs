@@ -21,7 +21,7 @@ pub use issuer::{Authority, Issuer};
 pub use process::{Process, binary};
 pub use sidecar::{Sidecar, SidecarOptions};
 pub use verify::{Answer, Finding, verify};
-pub use witness::Witness;
+pub use witness::{Asked, Witness, files};
 
 /// The pod that a sidecar runs in.
 #[derive(Debug, Clone, PartialEq, Eq)]

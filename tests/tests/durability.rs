@@ -7,9 +7,12 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use indelible_chain::checkpoint::Checkpoint;
+use indelible_chain::merkle::{MemoryHashes, leaf_hash, root_at};
+use indelible_chain::note::NoteSigner;
 use indelible_tests::peer::{Peer, Puppet};
 use indelible_tests::printer::Printer;
-use indelible_tests::world::{PodIdentity, SidecarOptions, World, eventually};
+use indelible_tests::world::{PodIdentity, SidecarOptions, Witness, World, eventually};
 
 fn need_strace() {
     let there = Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success());
@@ -72,6 +75,60 @@ mod strace {
         assert!((1..50).contains(&receipts), "{receipts} receipts");
         let said = world.collectors[0].process().unwrap().stderr().unwrap();
         assert!(said.contains("sync"), "{said}");
+    }
+
+    /// A witness whose calls of fsync are tampered with. Its start makes six of them, each checkpoint two: the file's and
+    /// its directory's.
+    fn witness_under_strace(world: &World, inject: &str) -> (Witness, NoteSigner) {
+        need_strace();
+        let log = NoteSigner::new("foreign.example/log".parse().unwrap(), &[1; 32]);
+        let inject = format!("inject=fsync:{inject}");
+        let to = world.dir().join("strace").to_str().unwrap().to_owned();
+        let wrapper = ["strace", "-D", "-f", "-qq", "-o", &to, "-e", "trace=fsync", "-e", &inject];
+        let vkey = log.verifier_key().to_string();
+        let witness = Witness::start_under(world, &wrapper, "witness.example", &[&vkey], &[]).unwrap();
+        (witness, log)
+    }
+
+    /// A log's first checkpoint.
+    fn checkpoint(log: &NoteSigner, size: u64) -> String {
+        let hashes: MemoryHashes = (0..size).map(|n| leaf_hash(&n.to_be_bytes())).collect();
+        let origin = log.verifier_key().name().clone().into();
+        Checkpoint::new(origin, size, root_at(size, &hashes).unwrap()).sign(log).unwrap().to_string()
+    }
+
+    #[test]
+    fn with_syncs_that_take_300_ms_no_cosignature_is_faster_than_two_of_them() {
+        let world = World::start(0).unwrap();
+        let (witness, log) = witness_under_strace(&world, "delay_exit=300000");
+        let start = Instant::now();
+        let asked = witness.add(0, &[], &checkpoint(&log, 3)).unwrap();
+        assert_eq!(asked.status, 200, "{}", asked.body);
+        assert!(start.elapsed() >= Duration::from_millis(600), "a cosignature after {:?}", start.elapsed());
+    }
+
+    #[test]
+    fn a_checkpoint_that_could_not_be_synced_is_not_cosigned_and_one_of_which_nobody_knows_ends_the_witness() {
+        let world = World::start(0).unwrap();
+        let (witness, log) = witness_under_strace(&world, "error=EIO:when=7");
+        assert_eq!(witness.add(0, &[], &checkpoint(&log, 3)).unwrap().status, 503);
+        assert_eq!(witness.size("foreign.example/log").unwrap(), None);
+        assert_eq!(witness.add(0, &[], &checkpoint(&log, 2)).unwrap().status, 200, "the next one is");
+        drop((witness, world));
+
+        let world = World::start(0).unwrap();
+        let (mut witness, log) = witness_under_strace(&world, "error=EIO:when=8");
+        // The directory's sync fails: the file may be the new one after a power loss, or not.
+        let asked = witness.add(0, &[], &checkpoint(&log, 3));
+        assert!(asked.is_err() || asked.unwrap().status == 503);
+        let status = witness.process().unwrap().wait(Duration::from_secs(10)).unwrap();
+        assert_eq!(status.code(), Some(4));
+        let said = witness.process().unwrap().stderr().unwrap();
+        assert!(said.contains("nothing more is cosigned"), "{said}");
+        witness.runs_alone();
+        witness.restart().unwrap();
+        let size = witness.size("foreign.example/log").unwrap();
+        assert!(size.is_none() || size == Some(3), "{size:?}");
     }
 
     #[test]

@@ -26,6 +26,15 @@ impl Evidence {
     /// A pool of `collectors` that took `batches` batches of one container: four of five went to the first collector,
     /// which so fills a tile first, the fifth to each in turn.
     pub(super) fn new(collectors: usize, batches: usize) -> Self {
+        Self::with(collectors, batches, |_, _, _, _| {})
+    }
+
+    /// The same, with something that happens before the end.
+    pub(super) fn with(
+        collectors: usize,
+        batches: usize,
+        before_the_end: impl FnOnce(&World, &Puppet, &mut [Peer], &[Vec<u8>]),
+    ) -> Self {
         let mut world = World::start(collectors).unwrap();
         let mut puppet = Puppet::new(&world, &pod(), 1).unwrap();
         let mut peers: Vec<_> = (0..collectors).map(|at| Peer::connect(&world, at).unwrap()).collect();
@@ -44,6 +53,7 @@ impl Evidence {
             let receipt = peers[to].batch(&puppet.session, &batch).unwrap().expect(&[200]).unwrap();
             receipts.push([&receipt.body[..], &batch.commitment].concat());
         }
+        before_the_end(&world, &puppet, &mut peers, &receipts);
         drop(peers);
         world.seal().unwrap();
         let data: Vec<_> = world.collectors.iter().map(Collector::data).collect();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use indelible_tests::insider::{Leaf, leaves, resigned};
 use indelible_tests::tamper::Image;
-use indelible_tests::world::{Witness, verify};
+use indelible_tests::world::{Collector, Witness, verify};
 
 use super::evidence::{Evidence, assert_flips, assert_tells};
 
@@ -32,21 +32,49 @@ fn a_log_rebuilt_without_a_batch_is_convicted_by_a_receipt() {
     assert_tells(&answer, evidence.origin(0));
 }
 
+/// The same, and nobody has a receipt but another log, which was told of it in a heartbeat: it is found there.
+#[test]
+fn a_log_rebuilt_without_a_batch_is_convicted_by_a_receipt_that_another_log_was_told() {
+    let told = 17;
+    let evidence = Evidence::with(3, 30, |world, puppet, peers, receipts| {
+        let origin = world.collectors[0].origin().to_owned();
+        let now = i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap();
+        let (chain, next) = (&puppet.chain, puppet.chain.len());
+        let head = (chain.id, next as u64, chain.link(next));
+        let beat = puppet.session.heartbeat(now, &[head], &[(origin, receipts[told].clone())]);
+        peers[2].heartbeat(&puppet.session, beat).unwrap().expect(&[200, 204]).unwrap();
+    });
+    // No receipt lies anywhere else: not in the log that gave it, nor with anybody.
+    let kept = &evidence.receipts[told];
+    let holds = |image: &Image| all(image).iter().any(|leaf| leaf.plain().windows(kept.len()).any(|at| at == kept));
+    assert_eq!(evidence.images.iter().map(holds).collect::<Vec<_>>(), [false, false, true]);
+
+    let mut leaves = all(&evidence.images[0]);
+    let batch = leaves.iter().position(|leaf| leaf.is_batch() && leaf.bytes[2..].starts_with(&kept[145..])).unwrap();
+    leaves.remove(batch);
+    let image = resigned(&evidence.images[0], &leaves).unwrap();
+    let answer = evidence.verify(&[(0, &image)], &[]);
+    assert_flips(&answer, "integrity", 1, &["withheld"]);
+    assert_tells(&answer, evidence.origin(0));
+    // It is that receipt that convicts: without the log that was told of it, the rest is missing and nobody is to blame.
+    let answer = evidence.world.verify_sources(&[evidence.write(&image), evidence.data[1].clone()], &[]).unwrap();
+    assert_eq!((answer.code, &*answer.verdicts["integrity"]), (2, "pass"), "{}", answer.texts());
+}
+
 /// A2 with the stolen key, and nobody has a receipt: a witness has seen the log with the batch.
 #[test]
 fn a_log_rebuilt_without_a_batch_is_convicted_by_a_witness() {
     let evidence = Evidence::new(2, 30);
-    let witness = Witness::start(&evidence.world, "witness-1").unwrap();
+    let logs: Vec<&str> = evidence.world.collectors.iter().map(Collector::vkey).collect();
+    let witness = Witness::start(&evidence.world, "witness-1", &logs, &[]).unwrap();
     for image in &evidence.images {
-        let seconds = jiff::Timestamp::now().as_second().unsigned_abs();
-        witness.cosign(image.get("checkpoint").unwrap(), seconds).unwrap();
+        witness.cosign(image.get("checkpoint").unwrap()).unwrap();
     }
     let policy = std::fs::read_to_string(evidence.world.policy().unwrap()).unwrap();
     let with = evidence.world.dir().join("policy-with-witness");
     std::fs::write(&with, policy.replace("quorum none", &format!("{}\nquorum none", witness.line()))).unwrap();
     let judged = |sources: &[PathBuf], more: &[&OsStr]| {
-        let (jwks, ca) = (evidence.world.issuer.jwks(), evidence.world.authority.ca());
-        let flags = [("--policy", with.as_path()), ("--issuer-keys", jwks), ("--ca", ca)];
+        let flags = [("--policy", with.as_path()), ("--issuer-keys", evidence.world.issuer.jwks())];
         let flags = flags.iter().flat_map(|(flag, value)| [OsStr::new(flag), value.as_os_str()]);
         verify(sources, &flags.chain(more.iter().copied()).collect::<Vec<_>>()).unwrap()
     };
