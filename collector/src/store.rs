@@ -49,6 +49,7 @@ use indelible_chain::tile::{BundleId, TileId};
 use tokio::sync::watch;
 
 use crate::clock::{Clock, SystemClock};
+use crate::failpoint::failpoint;
 use crate::limits;
 use commit::Writer;
 use directory::Directory;
@@ -218,6 +219,7 @@ impl Opened {
     fn new(files: Arc<dyn Files>, clock: &Arc<dyn Clock>, options: &Options) -> Result<Self, OpenError> {
         let directory = Directory::open(files, options)?;
         let Looked { survey, shared, mut tree } = Looked::at(&directory)?;
+        failpoint("recover-looked");
         // Then the torn tail goes, what is left is made durable, and the log says that it starts.
         recover::set_aside(&directory, &survey)?;
         let opening = recover::opening(&shared, &options.software)?;
@@ -225,6 +227,8 @@ impl Opened {
         let file = commit::open_segment(&shared, options.segment_bytes, marked)?;
         let mut writer = Writer::new(shared.clone(), clock.clone(), options.clone(), file)?;
         writer.say(opening)?;
+        failpoint("recover-said");
+        // Crash here: the log says twice that it starts, which is what happened.
         // A checkpoint is there before anything is acknowledged.
         tree.tick(clock.now())?;
         Ok(Self { directory, shared, writer, tree })

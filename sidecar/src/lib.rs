@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 pub mod cri;
 pub mod decision;
+pub mod failpoint;
 pub mod files;
 pub mod forward;
 pub mod incarnation;

@@ -14,11 +14,12 @@ use tokio::sync::mpsc;
 use crate::alarm::Alarm;
 use crate::capture::{Capture, Unclosed};
 use crate::config::Config;
+use crate::failpoint::failpoint;
 use crate::forward::edges::{Edges, Report};
 use crate::forward::moment::{Moment, Now};
 use crate::forward::pool::PoolList;
 use crate::forward::queue::Undelivered;
-use crate::forward::{Effect, Event, Forward, Notice};
+use crate::forward::{Call, Effect, Event, Forward, Notice};
 use crate::limits::ARM_PATIENCE;
 use crate::metrics::serve::Scrape;
 use crate::metrics::{self, Snapshot};
@@ -262,8 +263,18 @@ impl Sidecar {
         match effect {
             Effect::Connect { collector, generation, endpoint } => self.edges.connect(collector, generation, endpoint),
             Effect::Disconnect(collector) => self.edges.disconnect(collector),
-            Effect::Send { request, collector, call } => return self.edges.send(request, collector, call),
-            Effect::Receipted { chain, head } => self.capture.receipted(chain, head),
+            Effect::Send { request, collector, call } => {
+                let is_batch = matches!(call, Call::Batch(_));
+                let failed = self.edges.send(request, collector, call);
+                if is_batch {
+                    failpoint("sent");
+                }
+                return failed;
+            }
+            Effect::Receipted { chain, head } => {
+                failpoint("receipt");
+                self.capture.receipted(chain, head);
+            }
             Effect::Known { container, known } => self.capture.known(&container, known),
             Effect::Rejected(chain) => self.capture.rejected(chain),
             Effect::Trust(list) => return self.pool_says(list),

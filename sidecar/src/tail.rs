@@ -22,6 +22,7 @@ use std::time::Duration;
 use indelible_chain::id::{ChainId, Head, Time};
 
 use crate::capture::{Output, Stats};
+use crate::failpoint::failpoint;
 use crate::files::{FileId, Mark, Place, Position};
 use crate::incarnation::{Beside, Readable, is_unheard};
 use crate::journal::{Cursor, Journal, JournalError, Store, Sync};
@@ -272,6 +273,8 @@ impl Tail {
     /// for the first of a chain that took over: without it a node that died begins that chain again, with other records.
     fn save_cursor(&mut self, e: &mut Edges<'_>) -> Result<(), JournalError> {
         let Some(cursor) = self.chain.as_mut().and_then(Chain::take_moved) else { return Ok(()) };
+        failpoint("receipted");
+        // Crash here: what was receipted is read, linked and sent again, and gets the receipts that it has.
         self.identify(cursor.place.file());
         let closed = cursor.place == Place::End;
         let sync = if is_unheard(self.journal.state()) { Sync::Yes } else { Sync::No };
@@ -282,6 +285,7 @@ impl Tail {
             }
             return Err(error);
         }
+        failpoint("saved");
         self.forget();
         if closed { self.closed(e) } else { Ok(()) }
     }

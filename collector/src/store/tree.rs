@@ -222,6 +222,8 @@ impl Tree {
                 let bundle = std::mem::take(&mut self.bundle);
                 let id = BundleId::new(id.index(), TILE_WIDTH).expect("256 is a width");
                 self.put(&id.path(), &bundle, touched)?;
+                failpoint("tile-bundle");
+                // Crash here: a bundle without its tile, and no checkpoint over either. The next start makes both again.
             }
             self.put(&id.path(), &encode_tile(&hashes), touched)?;
         }

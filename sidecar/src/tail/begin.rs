@@ -8,6 +8,7 @@ use super::chain::Chain;
 use super::{Edges, Ending, Look, Tail, Turn, nanos};
 use crate::capture::{Output, Pod};
 use crate::decision::{Origin, Resumed};
+use crate::failpoint::failpoint;
 use crate::incarnation::{Beside, Trust, judge, next_genesis, take_over};
 use crate::journal::{Journal, JournalError, Loaded, State};
 use crate::limits::{ASK_TIMEOUT, REJECTED_INTERVAL};
@@ -153,8 +154,10 @@ impl Tail {
 
     /// Writes the state down and opens the chain at its cursor.
     fn begin_with(&mut self, e: &mut Edges<'_>, state: State) -> Result<(), JournalError> {
+        failpoint("begin");
         // A crash before this decides anew in the next run; nobody has seen the chain. One after it goes on with it.
         self.journal.begin(e.store, state)?;
+        failpoint("begun");
         let state = self.journal.state();
         let genesis = state.origin.genesis.clone();
         let (chain, head) = (genesis.chain_id().expect("the state was made with it"), state.cursor.head);

@@ -19,6 +19,7 @@ use indelible_chain::stored::Packer;
 use super::{Edges, Tail};
 use crate::capture::{Output, Sealed, Signer, Stats};
 use crate::decision::Late;
+use crate::failpoint::failpoint;
 use crate::incarnation::is_unheard;
 use crate::journal::entry::Entry;
 use crate::journal::{Cursor, JournalError, Reach, Sync};
@@ -222,6 +223,10 @@ impl Tail {
 
     /// Seals what has waited long enough.
     pub(super) fn flush(&mut self, e: &mut Edges<'_>) {
+        if self.chain.as_ref().is_some_and(|chain| chain.since.is_some()) {
+            failpoint("linked");
+        }
+        // Crash here: what was linked and not sealed is read and linked again.
         let due = self.chain.as_ref().and_then(|chain| chain.flush_due(e.flush_interval));
         // A clock that was set back must not hold records: then what waits is sealed at once.
         let back = self.chain.as_ref().and_then(|chain| chain.since).is_some_and(|since| since > e.now);
@@ -243,6 +248,7 @@ impl Tail {
         let (state, reached) = (self.journal.state(), self.reached());
         let unheard = is_unheard(state);
         let Some(chain) = self.chain.as_mut().filter(|chain| !chain.sealed.is_empty()) else { return Ok(()) };
+        failpoint("sealed");
         let first = chain.sealed[0].commitment;
         let (count, reach) = match (unheard, first.first_seq) {
             (true, Seq::ZERO) => (1, Reach { next_seq: first.next_seq(), place: state.cursor.place }),
@@ -252,6 +258,7 @@ impl Tail {
         if reach.next_seq > state.reach.next_seq {
             self.journal.record(e.store, vec![Entry::Reach(reach)], Sync::No)?;
         }
+        failpoint("reached");
         let id = chain.id();
         let introduce = |genesis| Output::Introduce { chain: id, genesis, head: Head::start_of(id) };
         e.out.extend(chain.unknown.take().map(introduce));

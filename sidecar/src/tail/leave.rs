@@ -10,6 +10,7 @@ use super::late::Watch;
 use super::read::{InTurn, Step};
 use super::{Edges, Ending, Tail, Turn, Unread, nanos};
 use crate::decision::{End, FileEnd, GivenUp};
+use crate::failpoint::failpoint;
 use crate::files::{FileId, Packed, Place, Row};
 use crate::incarnation::is_unheard;
 use crate::journal::entry::Entry;
@@ -83,8 +84,10 @@ impl Tail {
             row.end.get_or_insert(FileEnd::Left { offset });
             left.push(row.id);
         }
+        failpoint("leave");
         // A crash before this leaves the file in turn; one after it leaves it left at this offset, in every run.
         self.journal.record(e.store, vec![Entry::Files(table)], Sync::Yes)?;
+        failpoint("left");
         for id in left {
             if let Some(held) = self.held.get_mut(&id) {
                 held.left_at = Some(e.now);
