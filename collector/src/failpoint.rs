@@ -1,8 +1,9 @@
 //! Places at which a test kills the process.
 //!
 //! In a build with debug assertions, `INDELIBLE_FAILPOINT=<step>[:n[:ms]]` ends the process by SIGKILL when it comes to
-//! that step for the n-th time (the first, if n is not given), or so many milliseconds later. A release is built without
-//! them, and nothing is here. The steps are named where they are taken.
+//! that step for the n-th time (the first, if n is not given), or so many milliseconds later; `INDELIBLE_SLOW=<step>:<ms>`
+//! makes a step take so long each time, as a slow disk does. A release is built without them, and nothing is here. The
+//! steps are named where they are taken.
 
 /// A named step.
 #[cfg(not(debug_assertions))]
@@ -30,6 +31,14 @@ pub fn failpoint(step: &str) {
         let later = words.next().map_or(Some(0), |ms| ms.parse().ok())?;
         Some(Chosen { step, left: AtomicU64::new(left), later: Duration::from_millis(later) })
     });
+    static SLOW: LazyLock<Option<(String, Duration)>> = LazyLock::new(|| {
+        let slow = std::env::var("INDELIBLE_SLOW").ok()?;
+        let (step, ms) = slow.split_once(':')?;
+        Some((step.to_owned(), Duration::from_millis(ms.parse().ok()?)))
+    });
+    if let Some((_, takes)) = SLOW.as_ref().filter(|(slow, _)| slow == step) {
+        std::thread::sleep(*takes);
+    }
     if let Some(Chosen { step: chosen, left, later }) = &*CHOSEN
         && chosen == step
         && left.fetch_sub(1, Ordering::SeqCst) == 1
