@@ -13,7 +13,7 @@ export HELM
 RELEASE := $(TARGET)/$(HOST)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check generate check-generated fmt clippy doc unit tamper build where cluster-up cluster-down cluster-shell e2e e2e-core e2e-kind e2e-selftest skew bench bench-deps bench-short foreign clean
+.PHONY: help demo test check generate check-generated fmt clippy doc unit tamper soak build where cluster-up cluster-down cluster-shell e2e e2e-core e2e-kind e2e-selftest skew bench bench-deps bench-short foreign clean
 
 help: ## Show this help
 	@echo "Indelible: immutable audit logs for Kubernetes"; echo
@@ -65,6 +65,13 @@ unit:
 
 tamper: build ## Change N bytes of kept evidence one at a time; an independent model says what verify must answer
 	$(CARGO) run --locked --release -p indelible-tests --bin tamper -- --count $(N) --seed $(SEED)
+
+# Programs with debug assertions have the steps at which they are killed, and the clock that steps.
+MINUTES ?= 20
+soak: ## Pods print for MINUTES while everything is killed, stopped, cut off, filled up; then nothing may be missing
+	$(CARGO) build --locked -p indelible -p indelible-collector -p indelible-sidecar -p indelible-tests --bins
+	@$(if $(MOUNTS),unshare --mount) $(TARGET)/$(HOST)/debug/soak --seed $(SEED) --minutes $(MINUTES) $(if $(MOUNTS),--small-disks)
+	$(if $(MOUNTS),,@echo "Left out: full disks, which need root")
 
 cluster-up: ## Bring a real Kubernetes up on this machine, in namespaces of its own (root; tests/cluster/README.md)
 	@tests/cluster/up

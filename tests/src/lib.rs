@@ -8,6 +8,7 @@ pub mod kubelet;
 pub mod oracle;
 pub mod peer;
 pub mod printer;
+pub mod soak;
 pub mod tamper;
 pub mod trace;
 pub mod world;

@@ -60,11 +60,15 @@ pub struct Peer {
 impl Peer {
     /// Connects to one of a world's collectors.
     pub fn connect(world: &World, collector: usize) -> Result<Self> {
-        let url = world.collectors[collector].url();
-        let address = url.strip_prefix("https://").context("a collector's URL is https")?.to_owned();
-        let ca = std::fs::read(world.authority.ca())?;
+        Self::connect_to(world.collectors[collector].address()?, &std::fs::read(world.authority.ca())?)
+    }
+
+    /// Connects to a collector that one of these authorities has certified.
+    pub fn connect_to(address: &str, ca_pem: &[u8]) -> Result<Self> {
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(&ca)?)?;
+        for authority in CertificateDer::pem_slice_iter(ca_pem) {
+            roots.add(authority?)?;
+        }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -72,7 +76,7 @@ impl Peer {
             .with_no_client_auth();
         config.alpn_protocols = vec![b"h2".to_vec()];
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let sender = runtime.block_on(async {
+        let connected = async {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
             let name = ServerName::try_from("localhost")?;
@@ -80,7 +84,9 @@ impl Peer {
             let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
             tokio::spawn(connection);
             anyhow::Ok(sender)
-        })?;
+        };
+        let bounded = async { tokio::time::timeout(BOUND, connected).await.context("no connection in time")? };
+        let sender = runtime.block_on(bounded)?;
         Ok(Self { runtime, sender })
     }
 

@@ -105,6 +105,12 @@ impl World {
         self.dir.path()
     }
 
+    /// Leaves the directory where it is, and says where.
+    pub fn keep(&mut self) -> PathBuf {
+        self.dir.disable_cleanup(true);
+        self.dir.path().to_owned()
+    }
+
     /// Where pods' log directories are.
     pub fn logs(&self) -> PathBuf {
         self.dir.path().join("pods")

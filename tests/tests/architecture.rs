@@ -83,6 +83,21 @@ fn chain_names_no_file_no_clock_and_no_environment() {
 }
 
 #[test]
+fn second_opinions_share_nothing_with_chain() {
+    for room in ["tests/src/oracle", "tests/src/tamper", "tests/src/soak/judge"] {
+        let mut files = sources(&root().join(room));
+        files.push(root().join(room).with_extension("rs"));
+        // Their own tests hold them against chain.
+        for file in files.into_iter().filter(|file| !file.ends_with("tests.rs")) {
+            let text = std::fs::read_to_string(&file).unwrap();
+            for forbidden in ["indelible_chain", "crate::evidence"] {
+                assert!(!text.contains(forbidden), "{} names {forbidden}", file.display());
+            }
+        }
+    }
+}
+
+#[test]
 fn no_source_file_is_over_600_lines() {
     for file in sources(&root()) {
         let lines = std::fs::read_to_string(&file).unwrap().lines().count();

@@ -74,12 +74,15 @@ impl Collector {
         Process::start(&format!("collector-{}-second", self.ordinal), &self.dir, &program, &args, &[])
     }
 
-    fn run(&mut self, listen: &str, env: &[(&str, &str)]) -> Result<()> {
+    fn spawn(&self, listen: &str, env: &[(&str, &str)]) -> Result<Process> {
         let mut args = self.command.clone();
         let program = PathBuf::from(args.remove(0));
         args.extend(["--listen".into(), listen.into()]);
-        let name = format!("collector-{}", self.ordinal);
-        let mut process = Process::start(&name, &self.dir, &program, &args, env)?;
+        Process::start(&format!("collector-{}", self.ordinal), &self.dir, &program, &args, env)
+    }
+
+    fn run(&mut self, listen: &str, env: &[(&str, &str)]) -> Result<()> {
+        let mut process = self.spawn(listen, env)?;
         self.url = eventually("a collector listens", BOUND, || {
             if let Some(status) = process.ended()? {
                 anyhow::bail!("collector {} ended with {status}: {}", self.ordinal, process.stderr()?);
@@ -132,8 +135,19 @@ impl Collector {
 
     /// Starts it again on the same port, with more environment than the usual one.
     pub fn restart(&mut self, env: &[(&str, &str)]) -> Result<()> {
-        let listen = self.url.strip_prefix("https://").context("a collector's URL is https")?.to_owned();
-        self.run(&listen, env)
+        let address = self.address()?.to_owned();
+        self.run(&address, env)
+    }
+
+    /// The same, and does not wait until it listens: it may not come so far.
+    pub fn begin(&mut self, env: &[(&str, &str)]) -> Result<()> {
+        self.process = Some(self.spawn(self.address()?, env)?);
+        Ok(())
+    }
+
+    /// Where it listens, `127.0.0.1:<port>`.
+    pub fn address(&self) -> Result<&str> {
+        self.url.strip_prefix("https://").context("a collector's URL is https")
     }
 
     /// From its next start on it is another program.

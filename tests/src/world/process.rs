@@ -108,6 +108,15 @@ impl Process {
         Ok(u64::from_str_radix(mask.trim(), 16)? >> (Signal::TERM.as_raw() - 1) & 1 == 1)
     }
 
+    /// SIGTERM, if it would catch it by now. Whether it was sent.
+    pub fn ask_to_end(&self) -> Result<bool> {
+        let asks = self.catches_term()?;
+        if asks {
+            self.signal(Signal::TERM)?;
+        }
+        Ok(asks)
+    }
+
     /// SIGTERM, and waits until it has ended with exit code 0.
     pub fn terminate(&mut self, bound: Duration) -> Result<()> {
         super::eventually("it catches SIGTERM", bound, || {
