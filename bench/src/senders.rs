@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use crate::limits::{CASE, MAX_CONNECTIONS, MAX_SENDERS};
 use crate::world::{Collector, Pod, World};
 use connection::Connection;
-pub use made::{Made, Payloads, Plan, make};
+pub use made::{Made, Payloads, Plan, checked, make, unpacked};
 use receipts::Answered;
 
 /// Connections of one pod, of those that are only held.

@@ -2,12 +2,12 @@
 
 use anyhow::{Context as _, Result, anyhow};
 use bytes::Bytes;
-use indelible_chain::batch::{BatchBuilder, Commitment};
+use indelible_chain::batch::{Batch, BatchBuilder, Commitment};
 use indelible_chain::digest::Digest;
 use indelible_chain::frame::Upload;
 use indelible_chain::genesis::{Capture, Genesis};
 use indelible_chain::id::{ChainId, Head, SessionId, Time};
-use indelible_chain::key::PrivateKey;
+use indelible_chain::key::{PrivateKey, PublicKey};
 use indelible_chain::record::{Flags, Record, Source};
 use indelible_chain::session::Session;
 use indelible_chain::stored::Packer;
@@ -32,7 +32,7 @@ impl Payloads {
                 let (numbers, buffer) = noise;
                 buffer.clear();
                 while buffer.len() < bytes {
-                    buffer.extend_from_slice(&numbers.next().to_be_bytes());
+                    buffer.extend_from_slice(&numbers.draw().to_be_bytes());
                 }
                 buffer.truncate(bytes);
                 buffer
@@ -74,6 +74,8 @@ pub struct MadePod {
     pub pod: Pod,
     /// Its session.
     pub session: SessionId,
+    /// What its batches are signed with, as others know it.
+    pub key: PublicKey,
     /// What introduces it.
     pub introduction: Bytes,
     /// Its chains.
@@ -133,9 +135,9 @@ fn of_pod(plan: Plan, number: usize) -> Result<MadePod> {
         let payload = plan.payloads.next(&mut corpus, &mut noise);
         builder.push(&Record { time, source: Source::Stdout, flags: Flags::NONE, payload });
     };
-    let chains = (0..plan.slots).map(|slot| of_chain(plan, &pod, (id, &key), slot, (&mut payload, &mut packer)));
+    let chains = (0..plan.slots).map(|slot| of_chain(plan, &pod, (id, &key), slot, &mut payload, &mut packer));
     let chains = chains.collect::<Result<_>>()?;
-    Ok(MadePod { introduction: session.encode()?.into(), pod, session: id, chains })
+    Ok(MadePod { introduction: session.encode()?.into(), pod, session: id, key: key.public(), chains })
 }
 
 fn of_chain(
@@ -143,7 +145,8 @@ fn of_chain(
     pod: &Pod,
     (session, key): (SessionId, &PrivateKey),
     slot: usize,
-    (push, packer): (&mut dyn FnMut(&mut BatchBuilder, Time), &mut Packer),
+    mut push: impl FnMut(&mut BatchBuilder, Time),
+    packer: &mut Packer,
 ) -> Result<MadeChain> {
     let genesis = Genesis {
         capture: Capture::CriLogFile,
@@ -177,10 +180,21 @@ pub fn upload(batch: &[u8]) -> Result<Commitment> {
     Ok(Upload::decode(batch)?.commitment)
 }
 
+/// The records of a batch as they are before they are packed.
+pub fn unpacked(batch: &[u8]) -> Result<Vec<u8>> {
+    let Upload { commitment, body } = Upload::decode(batch)?;
+    Ok(Packer::new()?.unpack(body, commitment.body_len as usize)?.to_vec())
+}
+
+/// Unpacks a batch of a pod and checks its signature and its links, as a collector does; gives how many records it has.
+pub fn checked(pod: &MadePod, batch: &[u8], packer: &mut Packer) -> Result<u32> {
+    let Upload { commitment, body } = Upload::decode(batch)?;
+    let body = packer.unpack(body, commitment.body_len as usize)?;
+    Ok(Batch::new(commitment, body).check(&pod.key)?.commitment().count)
+}
+
 #[cfg(test)]
 mod tests {
-    use indelible_chain::batch::Batch;
-
     use super::*;
 
     #[test]
@@ -194,11 +208,10 @@ mod tests {
             for chain in &pod.chains {
                 let mut head = Head::start_of(chain.id);
                 for batch in &chain.batches {
-                    let Upload { commitment, body } = Upload::decode(batch).unwrap();
-                    let mut packer = Packer::new().unwrap();
-                    let body = packer.unpack(body, commitment.body_len as usize).unwrap();
-                    let checked = Batch::new(commitment, body).check(&session.public_key).unwrap();
-                    assert_eq!((checked.commitment().head_before(), commitment.count), (head, 5));
+                    assert_eq!(checked(pod, batch, &mut Packer::new().unwrap()).unwrap(), 5);
+                    let commitment = upload(batch).unwrap();
+                    assert_eq!(commitment.head_before(), head);
+                    assert_eq!(unpacked(batch).unwrap().len(), commitment.body_len as usize);
                     head = commitment.head_after();
                 }
             }

@@ -58,7 +58,7 @@ mod tests {
             make(Plan { pods: 1, slots: 1, batches: 2, records: 1, payloads: Payloads::Lines, seed: 1 }).unwrap();
         let key = PrivateKey::from_seed(&[seed; 32]);
         let origin = Origin::of_key("bench/c0", &key.public()).unwrap();
-        let vkey = VerifierKey::new(origin.key_name().clone(), Algorithm::Ed25519, key.public()).to_string();
+        let vkey = VerifierKey::new(origin.key_name().unwrap(), Algorithm::Ed25519, key.public()).to_string();
         let time = Time::from_nanos(5);
         let receipts = made.pods[0].chains[0].batches.iter().enumerate().map(|(index, batch)| {
             let leaf = Leaf::Batch { commitment: upload(batch).unwrap(), received_at: time }.encode().unwrap();
