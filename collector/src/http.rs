@@ -14,6 +14,7 @@ mod problem;
 mod read;
 mod seen;
 mod server;
+mod strangers;
 mod tiles;
 mod write;
 
@@ -90,7 +91,7 @@ const POOL_EPOCH: HeaderName = HeaderName::from_static("indelible-pool");
 async fn answer(app: Arc<App>, request: Request<Incoming>) -> Response<AnswerBody> {
     let (in_flight, peer) = (app.gate.request(), Peer::of(&request));
     let answer = route(&app, request).await.unwrap_or_else(|problem| {
-        app.metrics.rejected(problem.status());
+        app.metrics.rejected(problem.status(), problem.reason());
         problem.into_response()
     });
     let mut answer = answer.map(|body| body.of(in_flight, peer));

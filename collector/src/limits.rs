@@ -163,12 +163,16 @@ pub const METRICS_TIMEOUT: Duration = Duration::from_mins(1);
 
 // Connections.
 
-/// Connections; one more is closed at once. Each may hold a window of bytes that were not asked for yet.
+/// Connections; one more is closed at once, if all have shown a token. Each may hold a window of bytes that were not
+/// asked for yet.
 pub const MAX_CONNECTIONS: usize = 4096;
 /// Connections on which one pod's token was the first good one; one more gets 429, and is closed as one without a token.
 pub const MAX_POD_CONNECTIONS: usize = 64;
 /// How long a TLS handshake, or the head of a request for metrics, may take.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections on which no good token was shown yet; one more, and the oldest of them is closed. One more than
+/// [`MAX_CONNECTIONS`] likewise takes the place of the oldest of them, if there is one.
+pub const MAX_STRANGERS: usize = 1024;
 /// How long a connection may last on which no good token was shown; then it is closed.
 pub const TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may be silent, although it is pinged.

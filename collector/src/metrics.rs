@@ -5,6 +5,7 @@
 //! No label comes from outside: no pod, namespace, path or token.
 
 mod page;
+mod witnessed;
 
 use std::sync::atomic::AtomicU64;
 
@@ -15,8 +16,10 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 pub use page::{Health, serve};
+pub use witnessed::Witnessed;
 
 type Label = [(&'static str, &'static str); 1];
+type Refusal = [(&'static str, &'static str); 2];
 
 /// All metrics of a collector.
 #[derive(Debug)]
@@ -25,28 +28,38 @@ pub struct Metrics {
     registry: Registry,
     appended_leaves: Family<Label, Counter>,
     batches: Family<Label, Counter>,
-    rejected: Family<Label, Counter>,
+    rejected: Family<Refusal, Counter>,
+    refused_connections: Family<Label, Counter>,
+    uncosigned: Family<Label, Gauge<f64, AtomicU64>>,
     reloads: Family<Label, Counter>,
     api_calls: Family<Label, Counter>,
     key_fetches: Family<Label, Counter>,
     reviews: Family<Label, Counter>,
     cosignatures: Family<Label, Counter>,
+    pub witnessed: Witnessed,
     pub cosigned_leaves: Gauge,
     pub appended_records: Counter,
     pub appended_bytes: Counter,
     pub append_seconds: Histogram,
     pub fsync_seconds: Histogram,
+    pub checkpoint_seconds: Histogram,
     pub queued_appends: Gauge,
     pub queued_bytes: Gauge,
     pub heartbeats: Counter,
     pub body_bytes: Gauge,
+    pub answer_bytes: Gauge,
+    pub requests: Gauge,
+    pub writes: Gauge,
     pub connections: Gauge,
-    pub refused_connections: Counter,
+    pub strangers: Gauge,
     pub sessions_heard: Gauge,
     pub tree_leaves: Gauge,
     pub durable_leaves: Gauge,
     pub checkpoint_age: Gauge<f64, AtomicU64>,
+    pub writer_busy: Gauge<f64, AtomicU64>,
+    pub stored_bytes: Gauge,
     pub free_bytes: Gauge,
+    pub volume_bytes: Gauge,
 }
 
 /// Types of leaves that requests append.
@@ -67,6 +80,21 @@ pub enum BatchOutcome {
     Known,
     Conflict,
     Refused,
+}
+
+/// Why a connection ended unserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unserved {
+    /// There are as many as there may be.
+    Limit,
+    /// Too many that have shown no token came after it.
+    Crowd,
+    /// The TLS handshake failed, or took too long.
+    Handshake,
+    /// No good token was shown in time, or its pod has no place left.
+    NotAdmitted,
+    /// An answer was not taken in time.
+    Untaken,
 }
 
 /// Whether a changed file could be used.
@@ -125,6 +153,9 @@ impl Metrics {
             appended_leaves: Family::default(),
             batches: Family::default(),
             rejected: Family::default(),
+            refused_connections: Family::default(),
+            uncosigned: Family::default(),
+            witnessed: Witnessed::default(),
             reloads: Family::default(),
             api_calls: Family::default(),
             key_fetches: Family::default(),
@@ -136,17 +167,25 @@ impl Metrics {
             // 250 µs to about 8 s: from a fast disk's fdatasync to one that is about to be given up.
             append_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
             fsync_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
+            // 16 ms to about 9 minutes: from the shortest interval to one that nobody verifies by any more.
+            checkpoint_seconds: Histogram::new(exponential_buckets(0.016, 2.0, 16)),
             queued_appends: Gauge::default(),
             queued_bytes: Gauge::default(),
             heartbeats: Counter::default(),
             body_bytes: Gauge::default(),
+            answer_bytes: Gauge::default(),
+            requests: Gauge::default(),
+            writes: Gauge::default(),
             connections: Gauge::default(),
-            refused_connections: Counter::default(),
+            strangers: Gauge::default(),
             sessions_heard: Gauge::default(),
             tree_leaves: Gauge::default(),
             durable_leaves: Gauge::default(),
             checkpoint_age: Gauge::default(),
+            writer_busy: Gauge::default(),
+            stored_bytes: Gauge::default(),
             free_bytes: Gauge::default(),
+            volume_bytes: Gauge::default(),
         };
         metrics.register();
         metrics
@@ -156,7 +195,8 @@ impl Metrics {
         let r = &mut self.registry;
         r.register("appended_leaves", "Leaves appended for requests, by type", self.appended_leaves.clone());
         r.register("batches", "Batches by what became of them", self.batches.clone());
-        r.register("rejected_requests", "Requests that were refused, by status", self.rejected.clone());
+        let refused = "Requests that were refused, by status and by the last part of the problem's type";
+        r.register("rejected_requests", refused, self.rejected.clone());
         let changed = "Changed files, and keys of the ConfigMap, by whether they could be used";
         r.register("reloads", changed, self.reloads.clone());
         r.register("api_requests", "Requests to the API server by what became of them", self.api_calls.clone());
@@ -172,6 +212,10 @@ impl Metrics {
         r.register("appended_bytes", "Bytes of appended batches as they came", self.appended_bytes.clone());
         let (append, fsync, age) =
             (self.append_seconds.clone(), self.fsync_seconds.clone(), self.checkpoint_age.clone());
+        let public = "From a leaf's coming to the checkpoint over it, of the oldest leaf that is new in a checkpoint";
+        r.register_with_unit("checkpoint", public, Unit::Seconds, self.checkpoint_seconds.clone());
+        let uncosigned = "Age of what a witness has not cosigned, by its place in the list of witnesses";
+        r.register_with_unit("uncosigned", uncosigned, Unit::Seconds, self.uncosigned.clone());
         r.register_with_unit("fsync", "A group commit's fdatasync", Unit::Seconds, fsync);
         r.register("queued_appends", "Requests that wait for the store's writer", self.queued_appends.clone());
         r.register("queued_bytes", "Bytes that wait for the store's writer", self.queued_bytes.clone());
@@ -179,11 +223,20 @@ impl Metrics {
         r.register_with_unit("checkpoint_age", "Age of the newest checkpoint", Unit::Seconds, age);
         r.register("heartbeats", "Heartbeats that were noted", self.heartbeats.clone());
         r.register("body_in_flight_bytes", "Bytes of request bodies that are held", self.body_bytes.clone());
+        r.register("answer_in_flight_bytes", "Bytes of answers that are not sent yet", self.answer_bytes.clone());
+        r.register("requests_in_flight", "Requests that are not answered to the last byte", self.requests.clone());
+        r.register("writes_in_flight", "Of these, such as pods write with", self.writes.clone());
         r.register("open_connections", "Connections that are open", self.connections.clone());
-        r.register("refused_connections", "Connections that ended unserved", self.refused_connections.clone());
+        r.register("unadmitted_connections", "Of these, such as showed no good token yet", self.strangers.clone());
+        let unserved = "Connections that ended unserved, by the reason";
+        r.register("refused_connections", unserved, self.refused_connections.clone());
         r.register("heard_sessions", "Sessions whose newest heartbeat is held", self.sessions_heard.clone());
         r.register("tree_leaves", "Leaves under the newest checkpoint", self.tree_leaves.clone());
         r.register("durable_leaves", "Leaves that are durable", self.durable_leaves.clone());
+        let busy = "How long the store's writer has been at one group: a disk that hangs shows here";
+        r.register_with_unit("writer_busy", busy, Unit::Seconds, self.writer_busy.clone());
+        r.register("stored_bytes", "Bytes of all segments that are durable", self.stored_bytes.clone());
+        r.register("volume_bytes", "Bytes of the data directory's volume", self.volume_bytes.clone());
         r.register("volume_free_bytes", "Free bytes of the data directory's volume", self.free_bytes.clone());
     }
 
@@ -209,8 +262,8 @@ impl Metrics {
         self.batches.get_or_create(&[("outcome", word)]).inc();
     }
 
-    /// A request was refused.
-    pub fn rejected(&self, status: u16) {
+    /// A request was refused. `reason` is the last part of the problem's stable type, one of a closed set.
+    pub fn rejected(&self, status: u16, reason: &'static str) {
         let word = match status {
             400 => "400",
             401 => "401",
@@ -228,7 +281,27 @@ impl Metrics {
             507 => "507",
             _ => "other",
         };
-        self.rejected.get_or_create(&[("status", word)]).inc();
+        self.rejected.get_or_create(&[("status", word), ("reason", reason)]).inc();
+    }
+
+    /// A connection ended unserved.
+    pub fn unserved(&self, why: Unserved) {
+        let word = match why {
+            Unserved::Limit => "limit",
+            Unserved::Crowd => "crowd",
+            Unserved::Handshake => "handshake",
+            Unserved::NotAdmitted => "not-admitted",
+            Unserved::Untaken => "untaken",
+        };
+        self.refused_connections.get_or_create(&[("reason", word)]).inc();
+    }
+
+    /// What each witness has not cosigned is this old now.
+    fn show_uncosigned(&self, size: u64) {
+        self.uncosigned.clear();
+        for (place, age) in self.witnessed.ages(size) {
+            self.uncosigned.get_or_create(&[("witness", place)]).set(age.as_secs_f64());
+        }
     }
 
     /// A changed file was read.

@@ -196,7 +196,7 @@ impl Reloader {
             match looked.await {
                 Ok(reloader) => self = reloader,
                 Err(error) => {
-                    tracing::error!(%error, "files are not looked at any more");
+                    tracing::error!(%error, "files are not looked at any more: restart the collector");
                     return;
                 }
             }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::metrics::histogram::Histogram;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -22,7 +23,7 @@ use crate::limits::{AWAIT_TICK, AWAIT_TIMEOUT, LAST_WRITES, MAX_PEM_BYTES, NO_MO
 use crate::metrics::{self, Health, Metrics};
 use crate::reload::{self, Certificate, ReloadError, Reloader};
 use crate::settings::Changing;
-use crate::store::{OnSync, OpenError, Options, SealReason, Store};
+use crate::store::{OnTime, OpenError, Options, SealReason, Store};
 use crate::token::Tokens;
 use crate::witness::{self, Asking};
 use asked::Asked;
@@ -180,7 +181,7 @@ async fn end(
     let witnesses = Arc::clone(&witnesses.borrow());
     let (served, ()) = tokio::join!(serving, witness::ask_once(asking, &witnesses));
     if let Ok(Drained::CutOff) = served {
-        tracing::warn!("some connections were cut off");
+        tracing::warn!("some connections were cut off at the deadline; their clients ask again, or elsewhere");
     }
 }
 
@@ -205,7 +206,7 @@ async fn seal(store: &Store, desk: &Desk) -> Result<(), String> {
 
 /// The store has stopped: those who wait are answered 503 in the moment that is left.
 async fn stopped(failed: &crate::store::Fatal) -> ! {
-    tracing::error!(error = %failed, "the store has stopped; ending, the next start recovers");
+    tracing::error!(error = %failed, "the store has stopped; ending, the next start recovers; look at the volume");
     tokio::time::sleep(Duration::from_millis(200)).await;
     // Not by returning: nothing that is dropped on the way may wait for a disk that does not answer.
     std::process::exit(1);
@@ -222,10 +223,14 @@ fn open(
     config: &Config,
     metrics: &Metrics,
 ) -> Result<(Arc<Store>, watch::Receiver<Arc<Certificate>>), StartError> {
-    let fsync_seconds = metrics.fsync_seconds.clone();
+    let seconds = |histogram: &Histogram| {
+        let histogram = histogram.clone();
+        OnTime::call(move |time| histogram.observe(time.as_secs_f64()))
+    };
     let options = Options {
         origin: config.origin.clone(),
-        on_sync: OnSync::call(move |time| fsync_seconds.observe(time.as_secs_f64())),
+        on_sync: seconds(&metrics.fsync_seconds),
+        on_publish: seconds(&metrics.checkpoint_seconds),
         segment_bytes: config.segment_bytes,
         checkpoint_interval: config.checkpoint_interval,
         ..Options::new(SOFTWARE)
@@ -292,7 +297,7 @@ fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        tracing::warn!(%error, "cannot raise the number of files that may be open");
+        tracing::warn!(%error, "cannot raise the number of files that may be open (ulimit -n), each connection is one");
     }
 }
 
@@ -308,7 +313,7 @@ mod tests {
     fn hanging(dir: &Path) -> (Sender<()>, Arc<Store>) {
         let (go, told) = channel();
         let told = Mutex::new(told);
-        let on_sync = OnSync::call(move |_| {
+        let on_sync = OnTime::call(move |_| {
             let _ = told.lock().unwrap().recv();
         });
         // The start syncs once.

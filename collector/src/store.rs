@@ -85,14 +85,16 @@ pub struct Options {
     /// For how long sessions and chains stay in memory after they were last written.
     pub remembered: Duration,
     /// Told how long each group's fdatasync took.
-    pub on_sync: OnSync,
+    pub on_sync: OnTime,
+    /// Told with each checkpoint how long the oldest leaf that is new in it had waited for one.
+    pub on_publish: OnTime,
 }
 
-/// What is done with the time that an fdatasync took; by default nothing. Called on the writer's thread.
+/// What is done with the time that something took; by default nothing. Called on the store's own threads.
 #[derive(Clone, Default)]
-pub struct OnSync(Option<Arc<dyn Fn(Duration) + Send + Sync>>);
+pub struct OnTime(Option<Arc<dyn Fn(Duration) + Send + Sync>>);
 
-impl OnSync {
+impl OnTime {
     /// Calls `observe`, which must not block.
     pub fn call(observe: impl Fn(Duration) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(observe)))
@@ -105,9 +107,9 @@ impl OnSync {
     }
 }
 
-impl std::fmt::Debug for OnSync {
+impl std::fmt::Debug for OnTime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("OnSync").field(&self.0.is_some()).finish()
+        f.debug_tuple("OnTime").field(&self.0.is_some()).finish()
     }
 }
 
@@ -121,7 +123,8 @@ impl Options {
             checkpoint_interval: limits::CHECKPOINT_INTERVAL,
             min_free_bytes: limits::MIN_FREE_BYTES,
             remembered: limits::REMEMBERED,
-            on_sync: OnSync::default(),
+            on_sync: OnTime::default(),
+            on_publish: OnTime::default(),
         }
     }
 }
@@ -231,6 +234,7 @@ impl Opened {
         // Crash here: the log says twice that it starts, which is what happened.
         // A checkpoint is there before anything is acknowledged.
         tree.tick(clock.now())?;
+        tree.observed_by(options.on_publish.clone());
         Ok(Self { directory, shared, writer, tree })
     }
 }
@@ -412,6 +416,17 @@ impl Store {
     /// The volume's room when the writer last looked.
     pub fn space(&self) -> Space {
         self.shared.space()
+    }
+
+    /// Bytes of all segments, as far as they are durable.
+    pub fn stored_bytes(&self) -> u64 {
+        let state = self.shared.state();
+        state.sealed.iter().map(|sealed| sealed.header.bytes).sum::<u64>() + state.durable.bytes
+    }
+
+    /// For how long the writer has been at what it does: syncing, mostly.
+    pub fn busy(&self) -> Duration {
+        self.shared.busy().map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// When the newest leaf was received.

@@ -6,7 +6,7 @@
 //! line is kept only after it was verified under the witness' key over exactly the checkpoint that it was asked for.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
@@ -78,8 +78,10 @@ impl AskError {
 pub async fn run(asking: Asking, mut witnesses: Changing<Vec<Witness>>) {
     loop {
         let mut asked = JoinSet::new();
-        for witness in witnesses.borrow_and_update().iter() {
-            asked.spawn(Asker::new(asking.clone(), witness.clone()).run());
+        let list = Arc::clone(&witnesses.borrow_and_update());
+        asking.metrics.witnessed.begin(list.len(), Instant::now());
+        for (place, witness) in list.iter().enumerate() {
+            asked.spawn(Asker::new(asking.clone(), (place, witness.clone())).run());
         }
         if witnesses.changed().await.is_err() {
             // Nobody changes them any more: these are asked for good.
@@ -93,8 +95,8 @@ pub async fn run(asking: Asking, mut witnesses: Changing<Vec<Witness>>) {
 /// Asks all once more, for the last checkpoint of a log that has its end; for a few seconds at most.
 pub async fn ask_once(asking: &Asking, witnesses: &[Witness]) {
     let mut asked = JoinSet::new();
-    for witness in witnesses {
-        let mut asker = Asker::new(asking.clone(), witness.clone());
+    for (place, witness) in witnesses.iter().enumerate() {
+        let mut asker = Asker::new(asking.clone(), (place, witness.clone()));
         asked.spawn(async move { asker.ask().await });
     }
     let all = async { while asked.join_next().await.is_some() {} };
@@ -106,6 +108,8 @@ pub async fn ask_once(asking: &Asking, witnesses: &[Witness]) {
 struct Asker {
     asking: Asking,
     witness: Witness,
+    /// Its place in the list of witnesses.
+    place: usize,
     /// The size that the witness has, as far as is known.
     theirs: u64,
     /// The size that it cosigned for us.
@@ -123,8 +127,8 @@ enum Verdict {
 }
 
 impl Asker {
-    fn new(asking: Asking, witness: Witness) -> Self {
-        Self { asking, witness, theirs: 0, cosigned: None, trouble: Trouble::default() }
+    fn new(asking: Asking, (place, witness): (usize, Witness)) -> Self {
+        Self { asking, witness, place, theirs: 0, cosigned: None, trouble: Trouble::default() }
     }
 
     async fn run(mut self) {
@@ -156,7 +160,8 @@ impl Asker {
                 self.asking.metrics.cosigned(error.outcome());
                 if self.trouble.failed(&error) {
                     if error.outcome() == CosignOutcome::Contradicted {
-                        tracing::error!(witness = %name, %error, "a witness contradicts this log");
+                        let remedy = "keep the volume, and verify it with the receipts and checkpoints that you have";
+                        tracing::error!(witness = %name, %error, remedy, "a witness contradicts this log");
                     } else {
                         tracing::warn!(witness = %name, %error, "a witness does not cosign; the log goes on without");
                     }
@@ -174,7 +179,7 @@ impl Asker {
             if self.cosigned == Some(newest) {
                 return Ok(false);
             }
-            let theirs = self.theirs;
+            let (theirs, now) = (self.theirs, Instant::now());
             let store = Arc::clone(&self.asking.store);
             let extension = tokio::task::spawn_blocking(move || store.extension(theirs));
             let Some((published, proof)) = extension.await.map_err(|_| AskError::Panicked)?? else {
@@ -185,6 +190,7 @@ impl Asker {
             match judge(&answer, request.checkpoint.text(), &self.witness.key)? {
                 Verdict::Cosigned(lines) => {
                     self.keep(&published, lines).await?;
+                    self.asking.metrics.witnessed.cosigned(self.place, published.size, now);
                     (self.theirs, self.cosigned) = (published.size, Some(published.size));
                     return Ok(true);
                 }

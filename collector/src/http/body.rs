@@ -256,7 +256,7 @@ mod tests {
         let rest = bytes.split_off(1);
         drop(bytes);
         assert_eq!(*gate.requests().borrow(), 1, "a part of it is not sent yet");
-        assert_eq!(peer.cut_off().await, "an answer was not taken");
+        assert_eq!(peer.cut_off(None).await, crate::metrics::Unserved::Untaken);
         drop(rest);
         assert_eq!(*gate.requests().borrow(), 0);
     }

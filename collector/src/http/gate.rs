@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::StatusCode;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::problem::Problem;
@@ -62,7 +63,10 @@ pub(super) struct PodCount {
 
 /// One more of the requests that are not answered yet.
 #[derive(Debug)]
-pub(super) struct InFlight(watch::Sender<usize>);
+pub(super) struct InFlight {
+    of: watch::Sender<usize>,
+    shown: Gauge,
+}
 
 /// A share of the memory for bodies: of what one pod may have, and of what all may have.
 #[derive(Debug)]
@@ -83,6 +87,13 @@ struct Part {
 struct Held {
     bytes: Bytes,
     _shares: [Option<Part>; 2],
+    metrics: Arc<Metrics>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.metrics.answer_bytes.dec_by(i64::try_from(self.bytes.len()).unwrap_or(i64::MAX));
+    }
 }
 
 impl AsRef<[u8]> for Held {
@@ -117,7 +128,7 @@ impl Gate {
 
     /// Counts a request until what is returned is dropped.
     pub(super) fn request(&self) -> InFlight {
-        InFlight::one(&self.requests)
+        InFlight::one(&self.requests, &self.metrics.requests)
     }
 
     /// How many requests are not answered yet.
@@ -134,7 +145,7 @@ impl Gate {
     pub(super) fn pod(&self, pod: &str) -> Result<PodPlace, Problem> {
         Ok(PodPlace {
             pod: self.count(pod, Counted::Requests)?,
-            _write: InFlight::one(&self.writes),
+            _write: InFlight::one(&self.writes, &self.metrics.writes),
             all_bytes: Arc::clone(&self.body_bytes),
             metrics: Arc::clone(&self.metrics),
         })
@@ -172,7 +183,8 @@ impl Gate {
             let detail = format!("{MAX_ANSWER_BYTES_IN_FLIGHT} bytes of answers wait to be sent, which is the limit");
             return Err(Problem::overloaded(StatusCode::SERVICE_UNAVAILABLE, detail));
         }
-        Ok(Bytes::from_owner(Held { bytes, _shares: [pod, Some(all)] }))
+        self.metrics.answer_bytes.inc_by(i64::try_from(bytes.len()).unwrap_or(i64::MAX));
+        Ok(Bytes::from_owner(Held { bytes, _shares: [pod, Some(all)], metrics: Arc::clone(&self.metrics) }))
     }
 
     pub(super) fn stream(&self) -> Result<OwnedSemaphorePermit, Problem> {
@@ -248,15 +260,17 @@ impl Part {
 }
 
 impl InFlight {
-    fn one(of: &watch::Sender<usize>) -> Self {
+    fn one(of: &watch::Sender<usize>, shown: &Gauge) -> Self {
         of.send_modify(|count| *count += 1);
-        Self(of.clone())
+        shown.inc();
+        Self { of: of.clone(), shown: shown.clone() }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
+        self.of.send_modify(|count| *count -= 1);
+        self.shown.dec();
     }
 }
 
@@ -319,7 +333,7 @@ mod tests {
         let gate = gate();
         let half = Bytes::from(vec![7; MAX_ANSWER_BYTES_IN_FLIGHT / 2]);
         let mut one = gate.answer(half.clone(), None).unwrap();
-        let _other = gate.answer(half.clone(), None).unwrap();
+        let other = gate.answer(half.clone(), None).unwrap();
         assert_eq!(gate.answer(Bytes::from_static(b"x"), None).unwrap_err().status(), 503);
         let rest = one.split_off(1);
         drop(one);
@@ -330,6 +344,8 @@ mod tests {
         );
         drop(rest);
         assert!(gate.answer(half, None).is_ok());
+        drop(other);
+        assert_eq!(gate.metrics.answer_bytes.get(), 0);
     }
 
     #[test]

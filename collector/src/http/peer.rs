@@ -1,7 +1,8 @@
 //! The peer of one connection: whether it has shown a good token, and whether it takes what it has asked for.
 //!
 //! A connection and its windows are memory, and so is an answer that nobody takes. Pings keep both alive, so who shows
-//! no token within some seconds, or leaves an answer untaken for a minute, is cut off. A pod has its share of connections.
+//! no token within some seconds, is one of too many who show none, or leaves an answer untaken for a minute, is cut off.
+//! A pod has its share of connections.
 
 use std::sync::Arc;
 
@@ -10,7 +11,9 @@ use tokio::sync::{SetOnce, oneshot};
 
 use super::Problem;
 use super::gate::{Gate, PodCount};
+use super::strangers::Stranger;
 use crate::limits::{STREAM_TIMEOUT, TOKEN_TIMEOUT};
+use crate::metrics::Unserved;
 
 /// What is known of a peer. Requests carry it from their connection to where a token is judged or an answer given.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +24,7 @@ struct Known {
     /// With the pod's count, if it was a pod's token.
     admitted: SetOnce<Option<PodCount>>,
     given_up: SetOnce<()>,
+    crowded_out: SetOnce<()>,
 }
 
 impl Peer {
@@ -48,6 +52,17 @@ impl Peer {
         self.0.admitted.get()?.as_ref()
     }
 
+    /// Too many came after it that have shown no token, as it has shown none.
+    pub(super) fn crowd_out(&self) {
+        let _ = self.0.crowded_out.set(());
+    }
+
+    /// Ends when it was crowded out.
+    pub(super) async fn crowded_out(&self) -> Unserved {
+        self.0.crowded_out.wait().await;
+        Unserved::Crowd
+    }
+
     /// It takes nothing.
     pub(super) fn give_up(&self) {
         let _ = self.0.given_up.set(());
@@ -62,18 +77,24 @@ impl Peer {
         });
     }
 
-    /// Ends when the connection is to be closed, and says why.
-    pub(super) async fn cut_off(&self) -> &'static str {
+    /// Ends when the connection is to be closed, and says why. It is among the strangers until it is admitted.
+    pub(super) async fn cut_off(&self, stranger: Option<Stranger>) -> Unserved {
         tokio::select! {
-            () = self.strange() => "it was not admitted",
-            () = self.0.given_up.wait() => "an answer was not taken",
+            why = self.strange(stranger) => why,
+            () = self.0.given_up.wait() => Unserved::Untaken,
         }
     }
 
-    async fn strange(&self) {
-        if tokio::time::timeout(TOKEN_TIMEOUT, self.0.admitted.wait()).await.is_ok() {
-            std::future::pending::<()>().await;
+    async fn strange(&self, stranger: Option<Stranger>) -> Unserved {
+        tokio::select! {
+            biased;
+            admitted = tokio::time::timeout(TOKEN_TIMEOUT, self.0.admitted.wait()) => match admitted {
+                Ok(_) => drop(stranger),
+                Err(_) => return Unserved::NotAdmitted,
+            },
+            why = self.crowded_out() => return why,
         }
+        std::future::pending().await
     }
 }
 
@@ -87,11 +108,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_shows_no_token_is_cut_off_and_who_has_shown_one_is_not() {
         let start = Instant::now();
-        assert_eq!(Peer::default().cut_off().await, "it was not admitted");
+        assert_eq!(Peer::default().cut_off(None).await, Unserved::NotAdmitted);
         assert_eq!(start.elapsed().as_secs(), TOKEN_TIMEOUT.as_secs());
         let peer = Peer::default();
         peer.admit();
-        assert!(timeout(TOKEN_TIMEOUT * 100, peer.cut_off()).await.is_err());
+        assert!(timeout(TOKEN_TIMEOUT * 100, peer.cut_off(None)).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]
@@ -103,9 +124,9 @@ mod tests {
             peer.admit_pod(&gate, "a").unwrap();
         }
         assert_eq!(last.admit_pod(&gate, "a").unwrap_err().status(), 429);
-        assert_eq!(last.cut_off().await, "it was not admitted");
+        assert_eq!(last.cut_off(None).await, Unserved::NotAdmitted);
         others[0].admit_pod(&gate, "a").unwrap();
-        assert!(timeout(TOKEN_TIMEOUT * 100, others[0].cut_off()).await.is_err());
+        assert!(timeout(TOKEN_TIMEOUT * 100, others[0].cut_off(None)).await.is_err());
         drop(peers);
         Peer::default().admit_pod(&gate, "a").unwrap();
     }
@@ -117,9 +138,9 @@ mod tests {
         let (taken, sent) = oneshot::channel();
         peer.clone().must_take(sent);
         drop(taken);
-        assert!(timeout(STREAM_TIMEOUT * 2, peer.cut_off()).await.is_err());
+        assert!(timeout(STREAM_TIMEOUT * 2, peer.cut_off(None)).await.is_err());
         let (_untaken, sent) = oneshot::channel();
         peer.clone().must_take(sent);
-        assert_eq!(peer.cut_off().await, "an answer was not taken");
+        assert_eq!(peer.cut_off(None).await, Unserved::Untaken);
     }
 }

@@ -71,6 +71,11 @@ impl Problem {
         self.status.as_u16()
     }
 
+    /// The last part of its stable type.
+    pub(super) const fn reason(&self) -> &'static str {
+        self.slug
+    }
+
     pub(super) fn into_response(self) -> Response<AnswerBody> {
         let Self { status, slug, detail, retry_after, allow } = self;
         let problem = serde_json::json!({
@@ -159,7 +164,7 @@ impl From<AppendError> for Problem {
 
 impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
-        tracing::error!(%error, "cannot read what is stored");
+        tracing::error!(%error, "cannot read what is stored; if it lasts, the volume is failing: verify a copy of it");
         let detail = format!("what is stored cannot be read now: {error}");
         Self { slug: "unreadable", ..Self::overloaded(StatusCode::SERVICE_UNAVAILABLE, detail) }
     }

@@ -265,7 +265,7 @@ fn list_covered(covered: Vec<crate::heartbeats::Covered>) -> Vec<Covered> {
 /// Work that may wait for the disk, away from the threads that answer.
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
     tokio::task::spawn_blocking(work).await.map_err(|error| {
-        tracing::error!(%error, "a read has failed");
+        tracing::error!(%error, "a read has failed; if others do too, restart the collector");
         Problem::overloaded(http::StatusCode::SERVICE_UNAVAILABLE, "the read has failed; the collector's log says why")
     })
 }

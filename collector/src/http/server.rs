@@ -1,7 +1,8 @@
 //! The server: sockets, TLS, HTTP/2 connections, and their end.
 //!
 //! Every connection is bounded in what it may hold and in how long it may be silent or without a good token, and their
-//! number is bounded too: one more is closed at once. At the end no new connection is taken, and once the log has its end,
+//! number is bounded too: one more takes the place of one that has shown no token, or is closed at once. At the end no
+//! new connection is taken, and once the log has its end,
 //! readers get the last of it, each connection is told to go away, requests in flight are answered to the last byte, and
 //! what is not done by the deadline is cut off.
 
@@ -17,17 +18,20 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
 use super::idle::IdleTimeout;
 use super::peer::Peer;
+use super::strangers::Strangers;
 use super::{App, answer};
 use crate::limits::{
     ACCEPT_PAUSE, CONNECTION_IDLE, CONNECTION_WINDOW_BYTES, DRAIN_TIMEOUT, H2_FRAME_BYTES, HANDSHAKE_TIMEOUT,
     KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, LAST_ANSWERS, MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_SEND_BUFFER_BYTES,
     MAX_STREAMS_PER_CONNECTION, STREAM_WINDOW_BYTES,
 };
+use crate::metrics::Unserved;
+use crate::trouble::Trouble;
 
 /// A server that is bound and not yet serving.
 #[derive(Debug)]
@@ -67,33 +71,40 @@ impl Server {
     pub async fn serve(self, app: Arc<App>, tls: Arc<rustls::ServerConfig>) -> Drained {
         let graceful = GracefulShutdown::new();
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let acceptor = TlsAcceptor::from(tls);
+        let (acceptor, strangers) = (TlsAcceptor::from(tls), Strangers::none(app.metrics.strangers.clone()));
         let mut draining = app.draining.clone();
-        let cut_off = watch::channel(false).0;
+        let (cut_off, mut trouble) = (watch::channel(false).0, Trouble::default());
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
                 _ = draining.wait_for(|draining| *draining) => break,
             };
             let stream = match accepted {
-                Ok((stream, _)) => stream,
+                Ok((stream, _)) => {
+                    if trouble.is_over() {
+                        tracing::info!("connections are accepted again");
+                    }
+                    stream
+                }
                 Err(error) => {
                     // Out of descriptors, mostly: those that are open go on, and some will close.
-                    tracing::warn!(%error, "cannot accept a connection");
+                    if trouble.failed(&error) {
+                        tracing::warn!(%error, "no connection can be accepted; those that are open go on (ulimit -n)");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
-            let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-                app.metrics.refused_connections.inc();
+            let Some(slot) = place(&slots, &strangers).await else {
+                app.metrics.unserved(Unserved::Limit);
                 continue;
             };
             let (app, acceptor, watcher) = (Arc::clone(&app), acceptor.clone(), graceful.watcher());
-            let mut end = cut_off.subscribe();
+            let (mut end, strangers) = (cut_off.subscribe(), strangers.clone());
             tokio::spawn(async move {
                 app.metrics.connections.inc();
                 tokio::select! {
-                    () = connection(&app, &acceptor, stream, watcher) => {}
+                    () = connection(&app, &acceptor, stream, watcher, &strangers) => {}
                     _ = end.wait_for(|end| *end) => {}
                 }
                 app.metrics.connections.dec();
@@ -130,21 +141,44 @@ pub async fn quiet(mut requests: watch::Receiver<usize>, moment: Duration) {
     }
 }
 
-async fn connection(app: &Arc<App>, acceptor: &TlsAcceptor, stream: TcpStream, watcher: Watcher) {
+/// A place for one more connection, if need be that of one which has shown no token.
+async fn place(slots: &Arc<Semaphore>, strangers: &Strangers) -> Option<OwnedSemaphorePermit> {
+    if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
+        return Some(slot);
+    }
+    if !strangers.make_room() {
+        return None;
+    }
+    // The one that was told to go does so when its task has its turn. Nobody else takes places.
+    tokio::time::timeout(ACCEPT_PAUSE, Arc::clone(slots).acquire_owned()).await.ok()?.ok()
+}
+
+async fn connection(
+    app: &Arc<App>,
+    acceptor: &TlsAcceptor,
+    stream: TcpStream,
+    watcher: Watcher,
+    strangers: &Strangers,
+) {
     // Receipts are small and waited for.
     let _ = stream.set_nodelay(true);
     let stream = IdleTimeout::new(stream, CONNECTION_IDLE);
-    let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+    let peer = Peer::default();
+    let stranger = strangers.enter(&peer);
+    let handshake = tokio::select! {
+        handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)) => handshake,
+        why = peer.crowded_out() => return app.metrics.unserved(why),
+    };
+    let stream = match handshake {
         Ok(Ok(stream)) => stream,
         failed => {
-            app.metrics.refused_connections.inc();
+            app.metrics.unserved(Unserved::Handshake);
             if let Ok(Err(error)) = failed {
                 tracing::debug!(%error, "a TLS handshake has failed");
             }
             return;
         }
     };
-    let peer = Peer::default();
     let service = service_fn(|mut request: Request<Incoming>| {
         let app = Arc::clone(app);
         request.extensions_mut().insert(peer.clone());
@@ -165,9 +199,9 @@ async fn connection(app: &Arc<App>, acceptor: &TlsAcceptor, stream: TcpStream, w
         ended = watcher.watch(connection) => if let Err(error) = ended {
             tracing::debug!(%error, "a connection has ended");
         },
-        why = peer.cut_off() => {
-            app.metrics.refused_connections.inc();
-            tracing::debug!(why, "a connection was cut off");
+        why = peer.cut_off(Some(stranger)) => {
+            app.metrics.unserved(why);
+            tracing::debug!(?why, "a connection was cut off");
         }
     }
 }

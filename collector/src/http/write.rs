@@ -89,8 +89,9 @@ async fn try_batch(app: &Arc<App>, request: Request<Incoming>) -> Answer {
     });
     let mut answer = receipt(app, &durable);
     if let Some(other) = conflict {
-        tracing::warn!(%chain, index = durable.get().index.get(), other = other.get(), "a batch contradicts another");
-        answer.headers_mut().insert(CONFLICT, HeaderValue::from(other.get()));
+        let (index, other) = (durable.get().index.get(), other.get());
+        tracing::warn!(%chain, index, other, "a batch contradicts another: two histories were signed; verify the pool");
+        answer.headers_mut().insert(CONFLICT, HeaderValue::from(other));
     }
     Ok(answer)
 }

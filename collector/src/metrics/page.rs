@@ -130,7 +130,12 @@ impl Health {
             let (requests, bytes) = store.waiting();
             self.metrics.queued_appends.set(gauge(requests as u64));
             self.metrics.queued_bytes.set(gauge(bytes as u64));
-            self.metrics.free_bytes.set(gauge(store.space().free));
+            self.metrics.writer_busy.set(store.busy().as_secs_f64());
+            self.metrics.stored_bytes.set(gauge(store.stored_bytes()));
+            let room = store.space();
+            self.metrics.free_bytes.set(gauge(room.free));
+            self.metrics.volume_bytes.set(gauge(room.total));
+            self.metrics.show_uncosigned(store.checkpoint().size);
         }
         let mut answer = text(StatusCode::OK, self.metrics.encode());
         let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";

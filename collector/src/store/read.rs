@@ -267,7 +267,7 @@ pub fn chains(
                 Err(error @ ReadError::Io { .. }) => return Err(error),
                 Err(error) => {
                     // One damaged leaf hides no other chain; who verifies reads the segments, and names it.
-                    tracing::error!(%error, chain = %id, "a chain is not listed: its genesis is damaged");
+                    tracing::error!(%error, chain = %id, "a chain is not listed, its genesis is damaged: verify");
                     None
                 }
                 Ok(chain) => chain.map(|chain| chain.known),

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use indelible_chain::bytes::Put as _;
@@ -15,6 +16,7 @@ use indelible_chain::checkpoint::Checkpoint;
 use indelible_chain::digest::Digest;
 use indelible_chain::frame::SegmentFrame;
 use indelible_chain::id::{LeafIndex, Time};
+use indelible_chain::leaf::Leaf;
 use indelible_chain::merkle::{HashSource, ProveError, Tree as Edge, leaf_hash, prove_consistency};
 use indelible_chain::note::{Note, NoteSignature};
 use indelible_chain::tile::{
@@ -28,7 +30,7 @@ use super::read::enter;
 use super::recover::Signed;
 use super::segment::{Depth, Walker};
 use super::shared::{Shared, absent};
-use super::{Extension, Published};
+use super::{Extension, OnTime, Published};
 use crate::failpoint::failpoint;
 use crate::limits;
 
@@ -65,6 +67,8 @@ pub struct Tree {
     kept_at: Option<Time>,
     /// The size that was signed last.
     signed: u64,
+    /// Told how long a leaf waited for its checkpoint.
+    on_publish: OnTime,
 }
 
 impl Shown {
@@ -157,10 +161,16 @@ impl Tree {
             dirs: BTreeSet::new(),
             kept_at: None,
             signed: size,
+            on_publish: OnTime::default(),
             shared,
         };
         tree.reload_bundle(size)?;
         Ok(tree)
+    }
+
+    /// From now on this is told how long leaves waited for their checkpoints.
+    pub fn observed_by(&mut self, on_publish: OnTime) {
+        self.on_publish = on_publish;
     }
 
     /// What readers see.
@@ -188,9 +198,9 @@ impl Tree {
         if target == self.signed && !self.shown.view().published.note.is_empty() {
             return Ok(false);
         }
-        let mut touched = BTreeSet::new();
+        let (began, mut touched, mut oldest) = (Instant::now(), BTreeSet::new(), None);
         for index in self.edge.size()..target {
-            self.take(LeafIndex::new(index), &mut touched)?;
+            self.take(LeafIndex::new(index), &mut touched, &mut oldest)?;
         }
         failpoint("tick-tiles");
         // Crash before the names below are durable: tiles without a checkpoint over them, made again by the next tick.
@@ -198,14 +208,26 @@ impl Tree {
             self.shared.files.sync_dir(&dir).map_err(|e| self.fail("sync", &dir, &e))?;
         }
         self.publish(now)?;
+        if let Some(oldest) = oldest {
+            let waited = u64::try_from(now.since(oldest)).unwrap_or(0);
+            self.on_publish.took(Duration::from_nanos(waited) + began.elapsed());
+        }
         Ok(target < durable)
     }
 
-    /// Takes in one leaf, and stores the tiles and the bundle that it completes.
-    fn take(&mut self, index: LeafIndex, touched: &mut BTreeSet<String>) -> Result<(), Fatal> {
+    /// Takes in one leaf, and stores the tiles and the bundle that it completes. `oldest`: when the first one came.
+    fn take(
+        &mut self,
+        index: LeafIndex,
+        touched: &mut BTreeSet<String>,
+        oldest: &mut Option<Time>,
+    ) -> Result<(), Fatal> {
         let (walker, bundle) = (&mut self.walker, &mut self.bundle);
         let hash = read_leaf(&self.shared, walker, index, |leaf| {
             bundle.put_lp16(leaf);
+            if oldest.is_none() {
+                *oldest = Leaf::decode(leaf).ok().and_then(|leaf| leaf.received_at());
+            }
             leaf_hash(leaf)
         });
         // A leaf that was acknowledged and cannot be read back is as fatal as a write that fails.

@@ -15,7 +15,7 @@ use crate::clock::{Clock, ManualClock};
 use crate::store::append::AppendError;
 use crate::store::error::OpenError;
 use crate::store::files::memory::{Fault, MemoryFiles, Outcome};
-use crate::store::{OnSync, Options, Store};
+use crate::store::{OnTime, Options, Store};
 
 fn quick() -> Options {
     Options { checkpoint_interval: Duration::from_millis(1), ..options() }
@@ -114,7 +114,7 @@ async fn after_a_failed_sync_everything_is_refused_and_the_reason_is_told() {
 async fn a_group_that_the_volume_holds_up_makes_the_store_not_writable_until_it_is_through() {
     let (go, told) = std::sync::mpsc::channel();
     let told = std::sync::Mutex::new(told);
-    let on_sync = OnSync::call(move |_| {
+    let on_sync = OnTime::call(move |_| {
         let _ = told.lock().unwrap().recv();
     });
     go.send(()).unwrap();
