@@ -32,6 +32,7 @@ use crate::journal::{Loaded, Store, load};
 use crate::limits::{MAX_CONTAINERS, POLL_INTERVAL, READ_WINDOW};
 use crate::logdir::LogDir;
 use crate::logdir::kubelet::Kubelet;
+use crate::metrics::spread::Spread;
 use crate::tail::{Edges, Ending, Sealer, Tail, Unread, nanos};
 use crate::trouble::Trouble;
 use crate::watch::Changed;
@@ -145,6 +146,16 @@ pub struct Stats {
     pub unreceipted_bytes: u64,
     /// Bytes of files that are no longer live, from the cursors on.
     pub held_bytes: u64,
+    /// Bytes of files that were not read yet.
+    pub unread_bytes: u64,
+    /// Chains that are not read on before receipts come.
+    pub blocked: u64,
+    /// How long after its printing the first record of each batch was read.
+    pub read: Spread,
+    /// How long after that the batch was sealed.
+    pub batch: Spread,
+    /// How long a sync of the state took.
+    pub state_sync: Spread,
 }
 
 impl Stats {
@@ -217,6 +228,10 @@ pub struct Capture {
     listed: Listing,
     /// Why `--logs` cannot be listed.
     unlisted: Trouble,
+    /// Why the free space of its file system cannot be told.
+    untold: Trouble,
+    /// Why nothing can be given up.
+    ungiven: Trouble,
     /// Containers of which is logged that they are not captured.
     uncaptured: BTreeSet<String>,
     /// Something came in that `work` is to act on at once.
@@ -259,6 +274,8 @@ impl Capture {
             polled: None,
             listed: Listing::NotYet,
             unlisted: Trouble::default(),
+            untold: Trouble::default(),
+            ungiven: Trouble::default(),
             uncaptured: BTreeSet::new(),
             stirred: true,
             stats: Stats::default(),
@@ -269,7 +286,10 @@ impl Capture {
             if let Some(bytes) = capture.store.load(&container).map_err(state)? {
                 let loaded = load(&bytes);
                 if loaded == Loaded::Lost {
-                    tracing::error!(container, "its state cannot be read; a new incarnation of its chain will say so");
+                    tracing::error!(
+                        container,
+                        "its state cannot be read: a copy is kept (.journal.bad), a new incarnation of its chain says so"
+                    );
                     capture.store.set_aside(&container).map_err(state)?;
                 }
                 found.push((container, loaded));
@@ -289,7 +309,11 @@ impl Capture {
         }
         if self.tails.len() >= MAX_CONTAINERS {
             if self.uncaptured.insert(container.clone()) {
-                tracing::error!(container, limit = MAX_CONTAINERS, "not captured: too many containers in one pod");
+                tracing::error!(
+                    container,
+                    limit = MAX_CONTAINERS,
+                    "not captured, so not in evidence: too many containers in one pod"
+                );
             }
             return Ok(());
         }
@@ -338,12 +362,13 @@ impl Capture {
                         && let Err(error) = self.add(name.clone(), None)
                         && self.uncaptured.insert(name)
                     {
-                        tracing::error!(%error, "a container cannot be captured");
+                        tracing::error!(%error, "a container cannot be captured: what it prints is not in evidence");
                     }
                 }
             }
             Err(error) if self.unlisted.failed(&error) => {
-                tracing::warn!(%error, path = %self.settings.logs.display(), "--logs cannot be listed");
+                let path = self.settings.logs.display();
+                tracing::warn!(%error, %path, "--logs cannot be listed, nothing new is captured; is it there, and readable?");
             }
             Err(_) => {}
         }
@@ -387,8 +412,10 @@ impl Capture {
                 Ok(free) if free < self.settings.min_node_free_percent => {
                     self.give_up_oldest(Unread::Removed, now, out);
                 }
-                Ok(_) => {}
-                Err(error) => tracing::warn!(%error, "the free space of --logs cannot be told"),
+                Err(error) if self.untold.failed(&error) => {
+                    tracing::warn!(%error, "the free space of --logs cannot be told; --max-held-bytes alone holds");
+                }
+                Ok(_) | Err(_) => {}
             }
         }
     }
@@ -404,11 +431,14 @@ impl Capture {
         let result = self.with_tail(&name, now, out, |tail, e| tail.give_up_oldest(e, unread));
         match result {
             Some(Ok(())) => {
+                self.ungiven.is_over();
                 self.stirred = true;
                 true
             }
             Some(Err(error)) => {
-                tracing::error!(%error, "nothing can be given up until it can be written down");
+                if self.ungiven.failed(&error) {
+                    tracing::error!(%error, "nothing can be given up until it can be written down");
+                }
                 self.stats.state_write_failures += 1;
                 false
             }
@@ -504,6 +534,11 @@ impl Capture {
         self.tails.values().map(Tail::held_bytes).sum()
     }
 
+    /// The share of the node's log file system that is free, in percent, if it can be told.
+    pub fn node_free_percent(&mut self) -> Option<u8> {
+        self.logs.free_percent().ok()
+    }
+
     /// For metrics.
     pub fn stats(&self) -> Stats {
         Stats {
@@ -511,6 +546,9 @@ impl Capture {
             unreceipted_bytes: self.tails.values().map(Tail::unreceipted).sum(),
             held_bytes: self.held_bytes(),
             suspended: self.tails.values().filter(|tail| tail.is_suspended()).count() as u64,
+            unread_bytes: self.tails.values().map(Tail::unread_bytes).sum(),
+            blocked: self.tails.values().filter(|tail| tail.waits_for_receipts()).count() as u64,
+            state_sync: self.store.syncs(),
             ..self.stats
         }
     }

@@ -47,6 +47,7 @@ use self::queue::{BatchId, Queue, Undelivered};
 use self::receipts::{KeptReceipts, LogIdentity};
 use self::retry::{Backoff, Reason};
 use crate::capture::Output;
+use crate::metrics::spread::Spread;
 
 /// A request's number, given once.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -272,6 +273,8 @@ pub struct Tally {
     pub heartbeats_sent: u64,
     /// Heartbeats that were not.
     pub heartbeats_failed: u64,
+    /// How long after its seal each receipt for a batch came.
+    pub receipt: Spread,
 }
 
 /// What there is at this moment, for metrics.

@@ -26,6 +26,7 @@ use crate::files::{Place, Table};
 use crate::journal::entry::Entry;
 use crate::limits::{JOURNAL_GROWTH, MAX_JOURNAL_ENTRY};
 use crate::lines;
+use crate::metrics::spread::Spread;
 
 /// The end of the longest receipted prefix, or something older: where a new run reads on.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -205,6 +206,10 @@ pub trait Store: std::fmt::Debug {
     fn replace(&mut self, container: &str, bytes: &[u8]) -> std::io::Result<()>;
     /// Keeps a copy of a journal that cannot be read; it stays in its place until another takes it.
     fn set_aside(&mut self, container: &str) -> std::io::Result<()>;
+    /// How long what was made durable took; nothing where nobody measures it.
+    fn syncs(&self) -> Spread {
+        Spread::default()
+    }
 }
 
 /// Why something could not be written down; nothing that depends on it may be done.

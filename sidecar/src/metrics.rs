@@ -4,13 +4,15 @@
 //! `indelible_sidecar_<what>_<unit>`; labels are closed sets.
 
 pub mod serve;
+pub mod spread;
 
 use std::fmt;
 use std::time::Duration;
 
 use indelible_chain::control::ResumeReason;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
@@ -18,6 +20,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::capture::Stats;
 use crate::forward::retry::Reason;
 use crate::forward::{Gauges, Tally};
+use crate::metrics::spread::Spread;
 
 /// Everything that is shown.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +31,10 @@ pub struct Snapshot {
     pub tally: Tally,
     /// Forwarding's state.
     pub gauges: Gauges,
+    /// Bytes of files that may be held (`--max-held-bytes`).
+    pub held_limit: u64,
+    /// The share of the node's log file system that is free, in percent, if it can be told.
+    pub node_free: Option<u8>,
 }
 
 /// The text of a scrape.
@@ -58,6 +65,11 @@ impl Out<'_> {
         metric.encode(self.0.encode_descriptor(name, help, Some(&Unit::Seconds), metric.metric_type())?)
     }
 
+    fn spread(&mut self, name: &str, help: &str, value: &Spread) -> fmt::Result {
+        let mut encoder = self.0.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        encoder.encode_histogram::<NoLabelSet>(value.sum(), value.count(), &value.buckets(), None)
+    }
+
     /// A counter for each of a closed set of reasons.
     fn reasons(&mut self, name: &str, help: &str, counts: impl Iterator<Item = (&'static str, u64)>) -> fmt::Result {
         let kind = ConstCounter::new(0_u64).metric_type();
@@ -82,6 +94,11 @@ impl Out<'_> {
             state_write_failures,
             unreceipted_bytes,
             held_bytes,
+            unread_bytes,
+            blocked,
+            read,
+            batch,
+            state_sync,
         } = *stats;
         self.gauge("chains", "Containers that are captured", None, chains)?;
         self.counter("records", "Records sealed", None, records)?;
@@ -98,7 +115,14 @@ impl Out<'_> {
         self.counter("state_write_failures", help, None, state_write_failures)?;
         let help = "Bytes of records that are not receipted";
         self.gauge("unreceipted_records", help, Some(&Unit::Bytes), unreceipted_bytes)?;
-        self.gauge("held", "Bytes of files that are held for delivery", Some(&Unit::Bytes), held_bytes)
+        self.gauge("held", "Bytes of files that are held for delivery", Some(&Unit::Bytes), held_bytes)?;
+        self.gauge("unread", "Bytes of files that are not read yet", Some(&Unit::Bytes), unread_bytes)?;
+        let help = "Chains that are not read on before receipts come";
+        self.gauge("blocked_chains", help, None, blocked)?;
+        let help = "From a record's printing to its reading, of the first record of each batch";
+        self.spread("read", help, &read)?;
+        self.spread("batch", "From a batch's first record's reading to its seal", &batch)?;
+        self.spread("state_sync", "Making a decision durable in --state", &state_sync)
     }
 
     fn tally(&mut self, tally: &Tally) -> fmt::Result {
@@ -113,6 +137,7 @@ impl Out<'_> {
             chains_rejected,
             heartbeats_sent,
             heartbeats_failed,
+            receipt,
         } = tally;
         self.counter("batches_sealed", "Batches sealed", None, *batches_sealed)?;
         self.counter("batches_sent", "Batches sent, each try", None, *batches_sent)?;
@@ -125,7 +150,8 @@ impl Out<'_> {
         self.counter("conflicts", "Batches that a collector says contradict another one", None, *conflicts)?;
         self.counter("chains_rejected", "Chains given up because collectors judged them", None, *chains_rejected)?;
         self.counter("heartbeats_sent", "Heartbeats that a collector noted", None, *heartbeats_sent)?;
-        self.counter("heartbeats_failed", "Heartbeats that were not noted", None, *heartbeats_failed)
+        self.counter("heartbeats_failed", "Heartbeats that were not noted", None, *heartbeats_failed)?;
+        self.spread("receipt", "From a batch's seal to each receipt for it", receipt)
     }
 
     fn gauges(&mut self, gauges: &Gauges) -> fmt::Result {
@@ -146,7 +172,11 @@ impl Collector for Snapshot {
         let mut out = Out(encoder);
         out.capture(&self.capture)?;
         out.tally(&self.tally)?;
-        out.gauges(&self.gauges)
+        out.gauges(&self.gauges)?;
+        let help = "Bytes of files that may be held for delivery";
+        out.gauge("held_limit", help, Some(&Unit::Bytes), self.held_limit)?;
+        let help = "Share of the node's log file system that is free, in percent";
+        self.node_free.map_or(Ok(()), |free| out.gauge("node_free_percent", help, None, free.into()))
     }
 }
 
@@ -164,6 +194,8 @@ mod tests {
         snapshot.capture.gap_bytes = 11;
         snapshot.capture.state_write_failures = 2;
         snapshot.capture.suspended = 1;
+        snapshot.capture.read.observe(Duration::from_millis(80));
+        snapshot.node_free = Some(40);
         snapshot.capture.count_resumed(ResumeReason::FileGone);
         let text = render(snapshot);
         for line in [
@@ -176,6 +208,9 @@ mod tests {
             "indelible_sidecar_gap_bytes_total 11",
             "indelible_sidecar_state_write_failures_total 2",
             "indelible_sidecar_suspended_chains 1",
+            "indelible_sidecar_read_seconds_bucket{le=\"0.1\"} 1",
+            "indelible_sidecar_read_seconds_count 1",
+            "indelible_sidecar_node_free_percent 40",
             "indelible_sidecar_resumed_total{reason=\"file-gone\"} 1",
             "indelible_sidecar_resumed_total{reason=\"after-end\"} 0",
             "# EOF",

@@ -237,7 +237,7 @@ impl Sidecar {
             tracing::error!("--logs is not listed yet; with --fail-open the pod's containers start all the same");
         }
         if let Err(error) = armed::set(&self.config.state) {
-            tracing::warn!(%error, "the sign that the sidecar is armed cannot be set in --state");
+            tracing::warn!(%error, "the sign that the sidecar is armed cannot be set in --state, which the pod waits for");
         }
     }
 
@@ -377,11 +377,13 @@ impl Sidecar {
         }
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&mut self) -> Snapshot {
         Snapshot {
             capture: self.capture.stats(),
             tally: self.forward.tally().clone(),
             gauges: self.forward.gauges(self.now()),
+            held_limit: self.config.max_held_bytes,
+            node_free: self.capture.node_free_percent(),
         }
     }
 }
@@ -389,20 +391,22 @@ impl Sidecar {
 fn tell(notice: &Notice) {
     match notice {
         Notice::Unusable { endpoint, reason, text } => {
-            tracing::warn!(collector = %endpoint, reason = reason.label(), %text, "a collector cannot be used");
+            let reason = reason.label();
+            tracing::warn!(collector = %endpoint, reason, %text, "a collector cannot be used: others are, or batches wait");
         }
         Notice::Usable(endpoint) => tracing::info!(collector = %endpoint, "a collector can be used again"),
         Notice::BadReceipt { endpoint, text } => {
-            tracing::error!(collector = %endpoint, %text, "a receipt was refused; the batch goes elsewhere");
+            tracing::error!(collector = %endpoint, %text, "a receipt was refused; the batch goes elsewhere; verify its log");
         }
         Notice::Rejected(chain) => {
-            tracing::error!(%chain, "the collectors refuse what this chain holds; a new incarnation follows");
+            tracing::error!(%chain, "the collectors refuse what this chain holds; a new incarnation follows; verify the pool");
         }
         Notice::Conflict { endpoint, chain, other } => {
-            tracing::error!(collector = %endpoint, %chain, other, "a batch contradicts one that the collector has");
+            let collector = endpoint;
+            tracing::error!(%collector, %chain, other, "a batch contradicts one that the collector has: verify the pool");
         }
         Notice::BadPool { endpoint, text } => {
-            tracing::warn!(collector = %endpoint, %text, "the pool's list cannot be used");
+            tracing::warn!(collector = %endpoint, %text, "the pool's list cannot be used; the known collectors stay");
         }
     }
 }

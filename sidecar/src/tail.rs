@@ -137,6 +137,8 @@ pub struct Tail {
     look: Look,
     /// Why the directory cannot be listed.
     unlisted: Trouble,
+    /// Why the state cannot be written.
+    unwritten: Trouble,
     /// Files wait in the directory because too many are known.
     crowded: Trouble,
     turn: Turn,
@@ -201,9 +203,13 @@ impl Tail {
         }
         self.retry_at = None;
         if let Err(error) = self.try_work(e) {
-            tracing::error!(%error, "capture of a container waits until its state can be written");
+            if self.unwritten.failed(&error) {
+                tracing::error!(%error, "capture of a container waits until its state can be written");
+            }
             e.stats.state_write_failures += 1;
             self.retry_at = Some(e.now.plus_nanos(nanos(POLL_INTERVAL)));
+        } else if self.unwritten.is_over() {
+            tracing::info!(container = self.container, "its state can be written again, capture goes on");
         }
     }
 
@@ -244,6 +250,11 @@ impl Tail {
     /// Whether new decisions may be made: the chain is open and nothing is to be repeated.
     fn decides(&self) -> bool {
         self.stage == Stage::Open && self.journal.state().end.is_none() && !self.repeats()
+    }
+
+    /// Whether the last turn of reading ended because receipts must come first.
+    pub const fn waits_for_receipts(&self) -> bool {
+        matches!(self.turn, Turn::Blocked)
     }
 
     /// Whether receipts must come before more is read. What an earlier run handed out is repeated first, because before

@@ -159,10 +159,11 @@ impl Forward {
             // Its chain was given up meanwhile.
             return self.landed(collector, id, bytes, |_| ());
         };
-        let (chain, commitment) = (pending.sealed.chain, pending.sealed.commitment);
+        let (chain, commitment, since) = (pending.sealed.chain, pending.sealed.commitment, pending.since);
         let reason = match answer.status {
             200 => match self.check(collector, answer, Sent::Batch(&commitment)) {
                 Ok((log, receipt)) => {
+                    self.tally.receipt.observe(now.since(since));
                     self.note_conflict(collector, chain, answer);
                     self.kept.keep(&log, KeptReceipt { receipt, commitment });
                     self.recovered(now, collector);

@@ -8,11 +8,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use rustix::fs::{FlockOperation, flock};
 
 use crate::capture::{OpenError, Pod};
 use crate::journal::{Store, Sync};
+use crate::metrics::spread::Spread;
 
 const SUFFIX: &str = ".journal";
 
@@ -23,6 +25,7 @@ pub struct StateDir {
     /// Held as long as this lives.
     _lock: File,
     open: HashMap<String, File>,
+    syncs: Spread,
 }
 
 impl StateDir {
@@ -52,7 +55,7 @@ impl StateDir {
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(OpenError::Locked { path: path.to_owned() }),
             Err(e) => return Err(state(&lock_path)(e.into())),
         }
-        let mut dir = Self { path: path.to_owned(), _lock: lock, open: HashMap::new() };
+        let mut dir = Self { path: path.to_owned(), _lock: lock, open: HashMap::new(), syncs: Spread::default() };
         if !check()? {
             // A crash before the rename leaves a directory of nobody, one after it ours.
             dir.put("pod", ours.as_bytes()).map_err(state(&named))?;
@@ -69,9 +72,12 @@ impl StateDir {
         let temp = self.path.join(format!("{name}.new"));
         let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temp)?;
         file.write_all(bytes)?;
+        let since = Instant::now();
         file.sync_data()?;
         std::fs::rename(&temp, self.path.join(name))?;
-        File::open(&self.path)?.sync_all()
+        File::open(&self.path)?.sync_all()?;
+        self.syncs.observe(since.elapsed());
+        Ok(())
     }
 }
 
@@ -104,14 +110,23 @@ impl Store for StateDir {
         file.write_all(bytes)?;
         match sync {
             // An error here is never tried again on the same file: the journal is written anew.
-            Sync::Yes => file.sync_data(),
-            Sync::No => Ok(()),
+            Sync::Yes => {
+                let since = Instant::now();
+                file.sync_data()?;
+                self.syncs.observe(since.elapsed());
+            }
+            Sync::No => {}
         }
+        Ok(())
     }
 
     fn replace(&mut self, container: &str, bytes: &[u8]) -> io::Result<()> {
         self.open.remove(container);
         self.put(&format!("{container}{SUFFIX}"), bytes)
+    }
+
+    fn syncs(&self) -> Spread {
+        self.syncs
     }
 
     fn set_aside(&mut self, container: &str) -> io::Result<()> {

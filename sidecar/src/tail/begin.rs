@@ -96,6 +96,7 @@ impl Tail {
             file_end: None,
             look: Look::Due,
             unlisted: Trouble::default(),
+            unwritten: Trouble::default(),
             crowded: Trouble::default(),
             turn: Turn::Idle,
             retry_at: None,

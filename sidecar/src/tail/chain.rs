@@ -101,7 +101,7 @@ impl Chain {
     }
 
     /// Seals what was linked. `cursor`: where it ends, if that is at the start of a raw line.
-    pub(super) fn seal(&mut self, sealer: &mut Sealer, cursor: Option<Cursor>) {
+    pub(super) fn seal(&mut self, sealer: &mut Sealer, cursor: Option<Cursor>, (stats, now): (&mut Stats, Time)) {
         let Sealer { signer, packer, .. } = sealer;
         let Some(commitment) = self.builder.seal(signer.session, &signer.key) else { return };
         let body = packer.pack(self.builder.body());
@@ -111,7 +111,9 @@ impl Chain {
         self.waiting.push_back(Waiting { next_seq: commitment.next_seq(), cost, cursor });
         self.sealed.push(Sealed { chain: commitment.chain, commitment, upload });
         self.builder.clear();
-        self.since = None;
+        if let Some(since) = self.since.take() {
+            stats.batch.observe(between(since, now));
+        }
         self.thin_out();
     }
 
@@ -162,6 +164,11 @@ impl Chain {
     }
 }
 
+/// From one time to another; clocks that were set back make it nothing.
+fn between(from: Time, to: Time) -> Duration {
+    u64::try_from(to.since(from)).map_or(Duration::ZERO, Duration::from_nanos)
+}
+
 /// Links records, and before each of them the LATE ones whose position has come.
 pub(super) struct Linker<'a> {
     pub(super) chain: &'a mut Chain,
@@ -188,9 +195,15 @@ impl Linker<'_> {
         if self.chain.is_full(self.sealer, record.payload.len())
             || !self.chain.builder.has_room_for(record.payload.len())
         {
-            self.chain.seal(self.sealer, None);
+            self.chain.seal(self.sealer, None, (self.stats, self.now));
         }
-        self.chain.since.get_or_insert(self.now);
+        if self.chain.since.is_none() {
+            self.chain.since = Some(self.now);
+            // One that has no time of its own says nothing.
+            if record.time > Time::default() {
+                self.stats.read.observe(between(record.time, self.now));
+            }
+        }
         self.chain.builder.push(record);
         self.stats.records += 1;
         self.stats.bytes += record.body_len() as u64;
@@ -217,7 +230,7 @@ impl Tail {
     pub(super) fn seal(&mut self, e: &mut Edges<'_>) {
         let cursor = self.cursor();
         if let Some(chain) = &mut self.chain {
-            chain.seal(e.sealer, cursor);
+            chain.seal(e.sealer, cursor, (e.stats, e.now));
         }
     }
 
@@ -234,7 +247,7 @@ impl Tail {
             // Inside a long line the reading place is behind what was linked: no cursor there.
             let cursor = self.cursor().filter(|_| self.long.is_none());
             if let Some(chain) = &mut self.chain {
-                chain.seal(e.sealer, cursor);
+                chain.seal(e.sealer, cursor, (e.stats, e.now));
             }
         }
     }

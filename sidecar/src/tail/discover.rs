@@ -51,7 +51,8 @@ impl Tail {
                 Ok(_) => found = Found::New,
                 Err(error) => {
                     if self.unlisted.failed(&error) {
-                        tracing::warn!(%error, container = self.container, "the log directory cannot be listed");
+                        let container = &self.container;
+                        tracing::warn!(%error, container, "the log directory cannot be listed: nothing new is captured");
                     }
                     return Found::TooMuch;
                 }
@@ -204,7 +205,10 @@ impl Tail {
     fn waits_to_open(&mut self, e: &Edges<'_>) -> bool {
         let Stage::Loaded { refused, .. } = &mut self.stage else { return false };
         let since = *refused.get_or_insert_with(|| {
-            tracing::warn!(container = self.container, "a log file cannot be opened, trying again");
+            tracing::warn!(
+                container = self.container,
+                "a log file cannot be opened; it is tried for 10 s before the state is judged without it"
+            );
             e.now
         });
         self.first.is_none() && e.ending == Ending::No && (0..nanos(READ_RETRY)).contains(&e.now.since(since))
@@ -217,7 +221,8 @@ impl Tail {
             if self.unopened.values().any(|known| known.inode == unopened.inode) {
                 continue;
             }
-            tracing::warn!(%error, container = self.container, file = base, "a log file cannot be opened");
+            let container = &self.container;
+            tracing::warn!(%error, container, file = base, "a log file cannot be opened, is it readable for this user?");
             let (mark, identity) = (Mark { inode: unopened.inode.number, born: None }, Identity::of(&[]));
             new.push((NewFile { restart, base, mark, identity, first_time: None }, Err(unopened)));
         }
@@ -306,7 +311,7 @@ impl Tail {
         tracing::warn!(
             container = self.container,
             file = base,
-            "a restart's log files were gone before they were seen"
+            "a restart's log files were gone before they were seen: what it printed is lost, and a gap says so"
         );
         let end = GivenUp { offset: 0, bytes: None, reason: GapReason::Unreadable, file: base.clone(), time: e.now };
         let file = NewFile { restart, base, mark: Mark::default(), identity: Identity::of(&[]), first_time: None };
@@ -317,7 +322,7 @@ impl Tail {
         let table = self.journal.state().table.clone();
         // A failure is made good before anything else is written or handed out.
         if let Err(error) = self.journal.record(e.store, vec![Entry::Files(table)], Sync::Yes) {
-            tracing::error!(%error, "a gap could not be written down yet");
+            tracing::error!(%error, "a gap could not be written down yet, capture of its container waits");
         }
     }
 

@@ -143,7 +143,11 @@ impl Tail {
             let since = match self.failing {
                 Some((file, since)) if file == turn.file => since,
                 _ => {
-                    tracing::warn!(container = self.container, ?error, "a log file cannot be read, trying again");
+                    tracing::warn!(
+                        container = self.container,
+                        ?error,
+                        "a log file cannot be read; it is tried for 10 s, then its bytes are given up"
+                    );
                     e.now
                 }
             };
@@ -174,7 +178,13 @@ impl Tail {
         };
         let bytes = size.map(|size| size.saturating_sub(offset));
         let (file, time) = (row.base.clone(), e.now);
-        tracing::warn!(container = self.container, file, ?bytes, reason = reason.word(), "bytes are given up");
+        tracing::warn!(
+            container = self.container,
+            file,
+            ?bytes,
+            reason = reason.word(),
+            "bytes of a log file are given up: they are lost, and a gap says so"
+        );
         row.end = Some(FileEnd::GivenUp(GivenUp { offset, bytes, reason, file, time }));
         // A crash before this gives nothing up; one after it gives up the same, at the same place.
         self.journal.record(e.store, vec![Entry::Files(table)], Sync::Yes)
