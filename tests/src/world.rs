@@ -6,6 +6,7 @@
 
 mod collector;
 mod issuer;
+mod metrics;
 mod process;
 mod sidecar;
 mod verify;
@@ -18,6 +19,7 @@ use anyhow::{Context as _, Result, bail};
 
 pub use collector::Collector;
 pub use issuer::{Authority, Issuer};
+pub use metrics::Metrics;
 pub use process::{Process, binary};
 pub use sidecar::{Sidecar, SidecarOptions};
 pub use verify::{Answer, Finding, verify};

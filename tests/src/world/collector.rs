@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use super::issuer::ISSUER;
-use super::{Authority, Issuer, Process, eventually};
+use super::{Authority, Issuer, Metrics, Process, eventually, metrics};
 
 /// How long a collector may take to start, or to stop.
 const BOUND: Duration = Duration::from_secs(30);
@@ -115,9 +115,28 @@ impl Collector {
         self.vkey.split('+').next().unwrap_or_default()
     }
 
+    /// Its flags but for `--data`, as environment variables: for one that is started in another way, on any port.
+    pub fn environment(&self) -> Vec<(String, OsString)> {
+        let words: Vec<_> = self.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        let pairs = words.windows(2).filter(|pair| pair[0].starts_with("--") && pair[0] != "--data");
+        let variable =
+            |flag: &str| format!("INDELIBLE_{}", flag.trim_start_matches("--").to_uppercase().replace('-', "_"));
+        let listen = ("INDELIBLE_LISTEN".to_owned(), OsString::from("127.0.0.1:0"));
+        pairs.map(|pair| (variable(&pair[0]), OsString::from(&pair[1]))).chain([listen]).collect()
+    }
+
     /// Its process, if it runs.
     pub fn process(&mut self) -> Result<&mut Process> {
         self.process.as_mut().context("the collector does not run")
+    }
+
+    /// What it prints at `/metrics`.
+    pub fn metrics(&mut self) -> Result<Metrics> {
+        let process = self.process()?;
+        let address = eventually("a collector says where its metrics are", BOUND, || {
+            Ok(metrics::address(&process.stderr()?, " metrics="))
+        })?;
+        Metrics::scrape(&address)
     }
 
     /// Gives it a certificate by another authority, which it reads again.

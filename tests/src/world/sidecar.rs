@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
-use super::{PodIdentity, Process, World, binary, eventually};
+use super::{Metrics, PodIdentity, Process, World, binary, eventually, metrics};
 
 /// How long a sidecar may take to arm itself, or to stop.
 const BOUND: Duration = Duration::from_mins(1);
@@ -107,6 +107,15 @@ impl Sidecar {
     /// Its process, if it runs.
     pub fn process(&mut self) -> Result<&mut Process> {
         self.process.as_mut().context("the sidecar does not run")
+    }
+
+    /// What it prints at `/metrics`, if its flags say so.
+    pub fn metrics(&mut self) -> Result<Metrics> {
+        let process = self.process()?;
+        let address = eventually("a sidecar says where its metrics are", BOUND, || {
+            Ok(metrics::address(&process.stderr()?, "metrics are served address="))
+        })?;
+        Metrics::scrape(&address)
     }
 
     /// Waits until `indelible-sidecar armed` says that the directory is listed and its files are open.
