@@ -2,9 +2,11 @@
 //! code with the crates under test.
 
 pub mod api_server;
+pub mod crowd;
 pub mod evidence;
 pub mod insider;
 pub mod kubelet;
+pub mod liar;
 pub mod oracle;
 pub mod peer;
 pub mod printer;

@@ -50,6 +50,21 @@ impl Reply {
     }
 }
 
+/// TLS 1.3 for HTTP/2, towards collectors that one of these authorities has certified.
+pub fn tls(ca_pem: &[u8]) -> Result<rustls::ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    for authority in CertificateDer::pem_slice_iter(ca_pem) {
+        roots.add(authority?)?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(config)
+}
+
 /// A connection to a collector.
 #[derive(Debug)]
 pub struct Peer {
@@ -65,16 +80,7 @@ impl Peer {
 
     /// Connects to a collector that one of these authorities has certified.
     pub fn connect_to(address: &str, ca_pem: &[u8]) -> Result<Self> {
-        let mut roots = rustls::RootCertStore::empty();
-        for authority in CertificateDer::pem_slice_iter(ca_pem) {
-            roots.add(authority?)?;
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"h2".to_vec()];
+        let config = tls(ca_pem)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let connected = async {
             let stream = TcpStream::connect(address).await?;
