@@ -32,18 +32,13 @@ pub struct Witness {
 impl Witness {
     /// Starts one in a directory of its own, for the logs with these verifier keys, with more flags than the usual ones.
     pub fn start(world: &World, name: &str, logs: &[&str], flags: &[&str]) -> Result<Self> {
-        Self::start_under(world, &[], name, logs, flags)
-    }
-
-    /// The same, started by another program that runs it as its child or becomes it.
-    pub fn start_under(world: &World, wrapper: &[&str], name: &str, logs: &[&str], flags: &[&str]) -> Result<Self> {
         let dir = world.dir().join(name);
         std::fs::create_dir_all(&dir)?;
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
         let mut witness = Self {
             name: name.to_owned(),
             dir,
-            wrapper: owned(wrapper),
+            wrapper: Vec::new(),
             logs: owned(logs),
             flags: owned(flags),
             listen: "127.0.0.1:0".to_owned(),
@@ -86,9 +81,9 @@ impl Witness {
         Process::start(&self.name, &self.dir, &program, &args, &[])
     }
 
-    /// From its next start on it is run by nothing else.
-    pub fn runs_alone(&mut self) {
-        self.wrapper.clear();
+    /// From its next start on another program runs it, as its child or by becoming it; none if there are no words.
+    pub fn runs_under(&mut self, wrapper: &[&str]) {
+        self.wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
     }
 
     /// From its next start on it knows these logs, too.
