@@ -1,8 +1,9 @@
 //! When a heartbeat is due, and to which of two collectors it goes.
 //!
 //! Each 30 s from a jittered start, alternating between two collectors that know the session, of which one is chosen
-//! anew each hour; and once more after the last FINAL. A heartbeat that cannot be sent stays due: it goes out with the
-//! first collector that can take it. One that fails goes to the other at once, and then waits for its next time.
+//! anew each hour; and once more after the last FINAL, to the one that is not the session's home. A heartbeat that cannot
+//! be sent stays due: it goes out with the first collector that can take it. One that fails goes to the other at once, and
+//! then waits for its next time.
 
 use std::time::Duration;
 
@@ -107,11 +108,13 @@ impl Rhythm {
         due
     }
 
-    /// Every FINAL is receipted: one more.
+    /// Every FINAL is receipted: one more, to the second of the two. The first has most of what a short-lived pod printed,
+    /// and somebody else has to have its receipts.
     pub fn last_is_due(&mut self) {
         if self.last == Last::NotYet {
             self.last = Last::Due;
             self.tries = 0;
+            self.turn = 1;
         }
     }
 
@@ -171,6 +174,20 @@ mod tests {
         rhythm.succeeded(at(0));
         rhythm.last_is_due();
         assert!(!rhythm.is_due(at(1_000)) && rhythm.is_over());
+    }
+
+    #[test]
+    fn the_last_one_goes_to_the_second_collector_whoever_got_those_before() {
+        for before in 0..3 {
+            let mut rhythm = Rhythm::new(at(0), &mut Dice::new(3));
+            for n in 1..=before {
+                rhythm.succeeded(at(30 * n));
+            }
+            rhythm.last_is_due();
+            assert_eq!((rhythm.turn(2), rhythm.turn(1)), (1, 0));
+            rhythm.failed(at(100));
+            assert_eq!(rhythm.turn(2), 0);
+        }
     }
 
     #[test]

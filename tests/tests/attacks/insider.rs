@@ -3,9 +3,11 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
+use indelible_chain::leaf::{Leaf as Decoded, liveness_heartbeats};
 use indelible_tests::insider::{Leaf, leaves, resigned};
+use indelible_tests::printer::Printer;
 use indelible_tests::tamper::Image;
-use indelible_tests::world::{Collector, Witness, verify};
+use indelible_tests::world::{Collector, PodIdentity, SidecarOptions, Witness, World, verify};
 
 use super::evidence::{Evidence, assert_flips, assert_tells};
 
@@ -59,6 +61,52 @@ fn a_log_rebuilt_without_a_batch_is_convicted_by_a_receipt_that_another_log_was_
     // It is that receipt that convicts: without the log that was told of it, the rest is missing and nobody is to blame.
     let answer = evidence.world.verify_sources(&[evidence.write(&image), evidence.data[1].clone()], &[]).unwrap();
     assert_eq!((answer.code, &*answer.verdicts["integrity"]), (2, "pass"), "{}", answer.texts());
+}
+
+/// The same with what real sidecars send: a log is told of another one's receipts in the heartbeats that it keeps.
+#[test]
+fn what_sidecars_tell_other_logs_convicts_a_log_that_was_rebuilt() {
+    let mut world = World::start(3).unwrap();
+    // Which collectors hear of a session is its sidecar's to draw.
+    for n in 0..8 {
+        let pod = PodIdentity::new("payments", &format!("api-{n}"), &format!("6a0c1f52-8a44-4a55-b8f6-5b1d0f8f2c1{n}"));
+        let mut printer = Printer::new(&world.logs().join(pod.directory()), "app").unwrap();
+        let mut sidecar = world.sidecar(&pod, &SidecarOptions::default()).unwrap();
+        sidecar.armed().unwrap();
+        printer.print(20, 100).unwrap();
+        sidecar.terminate().unwrap();
+    }
+    world.seal().unwrap();
+    let data: Vec<_> = world.collectors.iter().map(Collector::data).collect();
+    let images: Vec<Image> = data.iter().map(|data| Image::read(data).unwrap()).collect();
+    let whole = world.verify_sources(&data, &[]).unwrap();
+    assert_eq!((whole.code, whole.texts()), (0, String::new()));
+
+    let (log, commitment) = images.iter().flat_map(told).next().expect("a log was told of another one's receipt");
+    let at = world.collectors.iter().position(|collector| collector.origin() == log).unwrap();
+    let mut leaves = all(&images[at]);
+    let batch = leaves.iter().position(|leaf| leaf.is_batch() && leaf.bytes[2..].starts_with(&commitment)).unwrap();
+    leaves.remove(batch);
+    let changed = world.dir().join("changed");
+    resigned(&images[at], &leaves).unwrap().write(&changed, None).unwrap();
+    let mut sources = data.clone();
+    sources[at] = changed;
+    let answer = world.verify_sources(&sources, &[]).unwrap();
+    assert_flips(&answer, "integrity", 1, &["withheld"]);
+    assert!(answer.findings[0].log.as_deref() == Some(&*log), "{}", answer.texts());
+}
+
+/// The receipts of other logs that a log was told of: whose, and the commitment of the batch.
+fn told(image: &Image) -> Vec<(String, Vec<u8>)> {
+    let mut told = Vec::new();
+    for leaf in all(image) {
+        let Ok(Decoded::Liveness { count, .. }) = Decoded::decode(&leaf.bytes) else { continue };
+        for heartbeat in liveness_heartbeats(count, &leaf.plain()).unwrap() {
+            let receipts = heartbeat.receipts.into_iter();
+            told.extend(receipts.map(|(origin, kept)| (origin, kept.commitment.encode().to_vec())));
+        }
+    }
+    told
 }
 
 /// A2 with the stolen key, and nobody has a receipt: a witness has seen the log with the batch.
