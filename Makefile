@@ -70,7 +70,7 @@ tamper: build ## Change N bytes of kept evidence one at a time; an independent m
 MINUTES ?= 20
 soak: ## Pods print for MINUTES while everything is killed, stopped, cut off, filled up; then nothing may be missing
 	$(CARGO) build --locked -p indelible -p indelible-collector -p indelible-sidecar -p indelible-tests --bins
-	@$(if $(MOUNTS),unshare --mount) $(TARGET)/$(HOST)/debug/soak --seed $(SEED) --minutes $(MINUTES) $(if $(MOUNTS),--small-disks)
+	@$(if $(MOUNTS),unshare --mount) $(TARGET)/$(HOST)/debug/soak --seed $(SEED) --minutes $(MINUTES) $(if $(MOUNTS),--small-disks) $(SOAK_FLAGS)
 	$(if $(MOUNTS),,@echo "Left out: full disks, which need root")
 
 cluster-up: ## Bring a real Kubernetes up on this machine, in namespaces of its own (root; tests/cluster/README.md)

@@ -95,6 +95,8 @@ pub struct Verdict {
     pub repeated_bytes: u64,
     /// Chains that took over from another, hex: the verifier has to tell of each.
     pub resumed: BTreeSet<String>,
+    /// Of these, chains that say that a state was lost, although nothing had been printed that was in it.
+    pub cautious: u64,
     /// Chains that declare a gap, hex.
     pub gaps: BTreeSet<String>,
     /// Chains.
@@ -179,6 +181,7 @@ impl Verdict {
             ("forks", self.forks.to_string()),
             ("declared: had left the disk", format!("{} ({})", self.declared, mega(self.declared_bytes))),
             ("chains that took over", self.resumed.len().to_string()),
+            ("of these, for caution", self.cautious.to_string()),
             ("bytes stored twice", format!("{:.2} % of {}", self.twice_percent(), mega(self.stored_bytes))),
             ("sent again by a second client", mega(self.repeated_bytes)),
             ("chains, batches", format!("{}, {}", self.chains, self.batches)),

@@ -77,13 +77,15 @@ impl Comparison<'_> {
             match said(&record.payload) {
                 Said::Resumed(reason) => {
                     self.declares(chain.genesis.incarnation.into());
-                    // Killed before it had seen a file, a sidecar has no state, and finds that files were rotated. A refusal,
-                    // a boot, a state that is lost: there are none in a run.
+                    // A sidecar that was killed before it had written a state, and finds that files were rotated or that its
+                    // chain is known since it asked for it, says so to be on the safe side. A refusal, a boot, a state that
+                    // is lost: there are none in a run.
                     let is_right = match reason.as_str() {
                         "file-gone" | "after-end" => true,
                         "state-lost" => self.next == 0,
                         _ => false,
                     };
+                    verdict.cautious += u64::from(is_right && reason == "state-lost");
                     // The verifier has nothing to say of one that follows an end.
                     if reason != "after-end" {
                         verdict.resumed.insert(hex(&chain.id));
