@@ -188,7 +188,41 @@ impl Metrics {
             volume_bytes: Gauge::default(),
         };
         metrics.register();
+        metrics.begin();
         metrics
+    }
+
+    /// What can be counted is there from the start, at 0: of a counter that appears with its first count, the increase
+    /// is not seen, and an alert on it stays silent. Of refusals those that alerts and people look for first.
+    fn begin(&self) {
+        let counters: [(&Family<Label, Counter>, &'static str, &[&'static str]); 8] = [
+            (&self.appended_leaves, "type", &["session", "genesis", "batch", "authority"]),
+            (&self.batches, "outcome", &["stored", "known", "conflict", "refused"]),
+            (&self.reloads, "outcome", &["used", "refused"]),
+            (&self.api_calls, "outcome", &["answered", "refused", "garbage", "away"]),
+            (&self.key_fetches, "outcome", &["changed", "same", "failed"]),
+            (&self.cosignatures, "outcome", &["cosigned", "refused", "contradicted", "away"]),
+            (&self.reviews, "found", &["everything", "namespaces", "nothing", "unknown", "failed"]),
+            (&self.refused_connections, "reason", &["limit", "crowd", "handshake", "not-admitted", "untaken"]),
+        ];
+        for (family, label, words) in counters {
+            for word in words {
+                family.get_or_create(&[(label, *word)]).inc_by(0);
+            }
+        }
+        for (status, reason) in [
+            ("400", "malformed"),
+            ("408", "slow-body"),
+            ("413", "too-large"),
+            ("422", "batch-does-not-hold"),
+            ("429", "overloaded"),
+            ("503", "overloaded"),
+            ("503", "stalled"),
+            ("503", "stopped"),
+            ("507", "no-space"),
+        ] {
+            self.rejected.get_or_create(&[("status", status), ("reason", reason)]).inc_by(0);
+        }
     }
 
     fn register(&mut self) {

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
+use ed25519_dalek::SigningKey;
 use indelible_tests::printer::Printer;
+use indelible_tests::tamper::wire::vkey;
 use indelible_tests::world::{Metrics, PodIdentity, SidecarOptions, World, eventually};
 
 const BOUND: Duration = Duration::from_mins(1);
@@ -69,7 +71,11 @@ fn assert_same(program: &str, scraped: &Metrics, page: &str) {
 
 #[test]
 fn every_metric_that_is_printed_is_explained_and_every_one_that_is_explained_is_printed() {
-    let mut world = World::start(1).unwrap();
+    let mut world = World::start(0).unwrap();
+    // Nobody is there: what it has not cosigned is shown all the same.
+    let key = SigningKey::from_bytes(&[41; 32]).verifying_key();
+    let witness = format!("--witness={}=http://127.0.0.1:1", vkey("w.example", 4, key.as_bytes()));
+    world.add_collector(&[&witness]).unwrap();
     let pod = PodIdentity::new("shop", "cart-1", "6b2e1f0a-8a44-4a55-b8f6-5b1d0f8f2c21");
     let mut printer = Printer::new(&world.logs().join(pod.directory()), "app").unwrap();
     let options = SidecarOptions { flags: vec!["--metrics=127.0.0.1:0".into()], ..SidecarOptions::default() };
@@ -98,6 +104,7 @@ fn every_metric_that_is_printed_is_explained_and_every_one_that_is_explained_is_
     for window in ["append", "fsync"] {
         assert!(told.sum(&format!("indelible_collector_{window}_seconds_count"), &[]) > 0.0, "{window}");
     }
+    assert!(told.sum("indelible_collector_uncosigned_seconds", &["witness=\"1\""]) > 0.0);
     assert!(told.sum("indelible_collector_appended_records_total", &[]) >= 100.0);
     sidecar.terminate().unwrap();
     world.seal().unwrap();
