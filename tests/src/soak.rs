@@ -1,7 +1,7 @@
 //! `make soak`: pods print, everything is killed, stopped, cut off and filled up for a while, and then nothing may be
 //! missing.
 //!
-//! [`run`] is one run of real processes under a seed; [`judge`] compares what was printed with what the evidence holds and
+//! [`run()`] is one run of real processes under a seed; [`judge`] compares what was printed with what the evidence holds and
 //! shares no code with the product; [`window`] counts where kills fell.
 
 mod container;
