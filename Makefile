@@ -3,6 +3,7 @@
 CARGO ?= cargo
 SEED ?= 1
 N ?= 2000
+SEEDS ?= 20
 TARGET := $(shell $(CARGO) metadata --locked --no-deps --format-version 1 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 STRACE := $(shell command -v strace)
@@ -13,12 +14,12 @@ export HELM
 RELEASE := $(TARGET)/$(HOST)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check generate check-generated fmt clippy doc unit tamper soak build where cluster-up cluster-down cluster-shell e2e e2e-core e2e-kind e2e-selftest skew bench bench-deps bench-short foreign clean
+.PHONY: help demo test check generate check-generated fmt clippy doc unit tamper attacks soak build where cluster-up cluster-down cluster-shell e2e e2e-core e2e-kind e2e-selftest skew bench bench-deps bench-short foreign clean
 
 help: ## Show this help
 	@echo "Indelible: immutable audit logs for Kubernetes"; echo
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
-	@echo; echo "  SEED=n chooses the random schedule of demo and tamper, N=n the number of mutations."
+	@echo; echo "  SEED=n chooses the random schedule of demo, tamper and attacks, N=n the number of mutations, SEEDS=n how many seeds from there."
 
 demo: build ## Build (minutes, the first time), then show the product on this machine: no Kubernetes, about 20 seconds
 	@$(RELEASE)/indelible demo --seed $(SEED) $(DEMO_FLAGS)
@@ -72,6 +73,12 @@ soak: ## Pods print for MINUTES while everything is killed, stopped, cut off, fi
 	$(CARGO) build --locked -p indelible -p indelible-collector -p indelible-sidecar -p indelible-tests --bins
 	@$(if $(MOUNTS),unshare --mount) $(TARGET)/$(HOST)/debug/soak --seed $(SEED) --minutes $(MINUTES) $(if $(MOUNTS),--small-disks) $(SOAK_FLAGS)
 	$(if $(MOUNTS),,@echo "Left out: full disks, which need root")
+
+# As a debug build the collector can be killed at each step of its store (A14).
+PROFILE ?= release
+attacks: ## Play each attack of docs/threat-model.md for SEEDS seeds, with its legitimate twin; ONLY=A2 or A2-witness plays one
+	$(CARGO) build --locked $(if $(filter debug,$(PROFILE)),,--release) -p indelible -p indelible-collector -p indelible-sidecar -p indelible-tests --bins
+	@$(TARGET)/$(HOST)/$(PROFILE)/attacks --seeds $(SEEDS) --seed $(SEED) --only "$(ONLY)"
 
 cluster-up: ## Bring a real Kubernetes up on this machine, in namespaces of its own (root; tests/cluster/README.md)
 	@tests/cluster/up

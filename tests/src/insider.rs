@@ -8,7 +8,8 @@ use anyhow::{Context as _, Result, ensure};
 use ed25519_dalek::SigningKey;
 
 use crate::tamper::Image;
-use crate::tamper::wire::{In, base64, frame, key_id, leaf_hash, mark, put16, root, sign, tile_path};
+use crate::tamper::actor::{Batch, Chain, ISSUER, Pod, Session};
+use crate::tamper::wire::{In, base64, frame, key_id, leaf_hash, mark, put16, put32, root, sha256, sign, tile_path};
 
 /// A leaf with its stored body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +33,66 @@ impl Leaf {
     pub fn is_batch(&self) -> bool {
         self.bytes.starts_with(&[1, 3])
     }
+
+    /// When it was received, or said.
+    pub fn time(&self) -> i64 {
+        let at = self.bytes.len() - 8;
+        i64::from_be_bytes(self.bytes[at..].try_into().expect("a leaf ends with its time"))
+    }
+}
+
+/// Statement 10, a log's sign of life, at a time.
+pub fn clock(nanos: i64) -> Leaf {
+    statement(10, r#"{"offset_ms":0}"#, nanos)
+}
+
+/// The log speaks.
+pub fn statement(kind: u16, json: &str, nanos: i64) -> Leaf {
+    let mut bytes = vec![1, 4];
+    bytes.extend(kind.to_be_bytes());
+    put32(&mut bytes, json.as_bytes());
+    bytes.extend(nanos.to_be_bytes());
+    Leaf { bytes, codec: 0, body: Vec::new() }
+}
+
+/// Heartbeats under one leaf, in the order of their sessions' ids.
+pub fn liveness(heartbeats: &[Vec<u8>], nanos: i64) -> Leaf {
+    let mut body = Vec::new();
+    for heartbeat in heartbeats {
+        put16(&mut body, heartbeat);
+    }
+    let mut bytes = vec![1, 5];
+    for length in [heartbeats.len(), body.len()] {
+        bytes.extend(u32::try_from(length).expect("what is built here is short").to_be_bytes());
+    }
+    bytes.extend(sha256(&body));
+    bytes.extend(nanos.to_be_bytes());
+    Leaf { bytes, codec: 0, body }
+}
+
+/// A batch under its leaf, not packed.
+pub fn batch(batch: &Batch, nanos: i64) -> Leaf {
+    Leaf { bytes: [&[1, 3], &*batch.commitment, &nanos.to_be_bytes()].concat(), codec: 0, body: batch.body.clone() }
+}
+
+/// The chain that a session introduces.
+pub fn genesis(chain: &Chain, session: &Session, nanos: i64) -> Leaf {
+    let bytes = [&[1, 2], &*chain.genesis, &session.id, &nanos.to_be_bytes()].concat();
+    Leaf { bytes, codec: 0, body: Vec::new() }
+}
+
+/// A session that a pod's token introduces; the token is the body.
+pub fn session(session: &Session, pod: &Pod, token_id: &str, nanos: i64) -> Leaf {
+    let mut bytes = vec![1, 1];
+    bytes.extend(&session.bytes);
+    bytes.push(1);
+    for field in [ISSUER, &pod.subject(), &pod.uid, token_id] {
+        put16(&mut bytes, field.as_bytes());
+    }
+    bytes.extend(sha256(session.token.as_bytes()));
+    bytes.extend(session.token_expires.to_be_bytes());
+    bytes.extend(nanos.to_be_bytes());
+    Leaf { bytes, codec: 0, body: session.token.clone().into_bytes() }
 }
 
 /// A leaf's place.
@@ -67,6 +128,16 @@ pub fn leaves(image: &Image) -> Result<Vec<(Leaf, Place)>> {
         }
     }
     Ok(leaves)
+}
+
+/// Where the last frame of a segment ends; behind it is room for more.
+pub fn frames_end(segment: &[u8]) -> Option<usize> {
+    let mut rest = In(segment);
+    while rest.0.iter().any(|byte| *byte != 0) {
+        let length = usize::try_from(rest.u32()?).ok()?;
+        rest.take(length)?;
+    }
+    Some(segment.len() - rest.0.len())
 }
 
 /// The directory of a log that has these leaves, signed with the key of `original`.

@@ -2,6 +2,7 @@
 //! code with the crates under test.
 
 pub mod api_server;
+pub mod attacks;
 pub mod crowd;
 pub mod evidence;
 pub mod insider;

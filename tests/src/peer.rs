@@ -148,7 +148,7 @@ pub fn upload(batch: &Batch) -> Vec<u8> {
 }
 
 /// A pod whose sidecar is the test itself.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Puppet {
     /// Its session; the token is one that the world's issuer minted.
     pub session: Session,
@@ -170,6 +170,11 @@ impl Puppet {
         Ok(Self { session, chain: Chain::new(&actor, "app", 0), next: 0 })
     }
 
+    /// A new session of the same pod.
+    pub fn session_again(&self, world: &World, pod: &PodIdentity, rng: &mut Rng) -> Result<Session> {
+        Ok(Self::new(world, pod, rng.number())?.session)
+    }
+
     /// Introduces session and chain.
     pub fn introduce(&self, peer: &mut Peer) -> Result<()> {
         peer.session(&self.session)?.expect(&[200, 201])?;
@@ -183,6 +188,22 @@ impl Puppet {
             let now = i64::try_from(jiff::Timestamp::now().as_nanosecond())?;
             let line = format!("line {} of this container, which is neither short nor long", self.chain.len());
             self.chain.push(now, 1, line.into_bytes());
+        }
+        Ok(())
+    }
+
+    /// Prints one to six lines of any length up to 300 bytes.
+    pub fn print_sized(&mut self, rng: &mut Rng) -> Result<()> {
+        self.print_ahead(rng, Duration::ZERO)
+    }
+
+    /// The same by a clock that is ahead.
+    pub fn print_ahead(&mut self, rng: &mut Rng, ahead: Duration) -> Result<()> {
+        for _ in 0..rng.between(1, 6) {
+            let now = i64::try_from((jiff::Timestamp::now() + ahead).as_nanosecond())?;
+            let line = format!("line {} {}", self.chain.len(), hex(&rng.seed()).repeat(4));
+            let length = rng.between(8, line.len());
+            self.chain.push(now, 1, line.as_bytes()[..length].to_vec());
         }
         Ok(())
     }

@@ -82,6 +82,26 @@ fn chain_names_no_file_no_clock_and_no_environment() {
     }
 }
 
+/// What forges evidence speaks the format by an implementation of its own: an error of the product's is not made twice.
+#[test]
+fn what_forges_links_no_crate_of_the_product() {
+    let tests = root().join("tests/src");
+    let mut files = sources(&tests.join("attacks"));
+    files.extend(sources(&tests.join("tamper")));
+    files.extend(["insider.rs", "peer.rs", "attacks.rs", "tamper.rs"].map(|name| tests.join(name)));
+    // What fails is not forged, and the second implementation is compared with the first.
+    let may = [tests.join("attacks/life.rs"), tests.join("tamper/tests.rs")];
+    let mut looked_at = 0;
+    for file in files.iter().filter(|file| !may.contains(file)) {
+        let text = std::fs::read_to_string(file).unwrap();
+        for forbidden in ["indelible_chain", "indelible_collector", "indelible_sidecar", "crate::evidence"] {
+            assert!(!text.contains(forbidden), "{} names {forbidden}", file.display());
+        }
+        looked_at += 1;
+    }
+    assert!(looked_at > 20, "the forgers were not found: {looked_at} files");
+}
+
 #[test]
 fn second_opinions_share_nothing_with_chain() {
     for room in ["tests/src/oracle", "tests/src/tamper", "tests/src/soak/judge"] {

@@ -105,6 +105,23 @@ impl Session {
         Self { key, bytes, id, token, token_id, token_expires: (from + 3600) * SECOND }
     }
 
+    /// The same session under another public key, which it cannot sign with.
+    #[must_use]
+    pub fn with_key(&self, public: &[u8; 32]) -> Self {
+        let mut other = self.clone();
+        other.bytes[1..33].copy_from_slice(public);
+        other.id = tagged("indelible/session/v1", &[&other.bytes]);
+        other
+    }
+
+    /// Signs what a batch's commitment says by now.
+    pub fn sign_anew(&self, batch: &Batch) -> Batch {
+        let mut batch = batch.clone();
+        let signature = sign(&self.key, &tagged("indelible/batch/v1", &[&batch.commitment[..162]]));
+        batch.commitment[162..].copy_from_slice(&signature);
+        batch
+    }
+
     /// Signs a heartbeat: heads by chain id, and kept receipts with their logs' origins.
     pub fn heartbeat(&self, now: i64, heads: &[(Digest, u64, Digest)], receipts: &[(String, Vec<u8>)]) -> Vec<u8> {
         let count = |n: usize| u16::try_from(n).expect("few").to_be_bytes();
@@ -184,6 +201,20 @@ impl Chain {
         let seq = u64::try_from(self.records.len()).expect("few");
         self.links.push(link(&self.id, seq, &self.link(self.records.len()), &record));
         self.records.push(record);
+    }
+
+    /// The same chain with another payload in one place, and so with other links from there on.
+    #[must_use]
+    pub fn with_another(&self, at: usize) -> Self {
+        let mut other = Self { records: Vec::new(), links: Vec::new(), ..self.clone() };
+        for (n, record) in self.records.iter().enumerate() {
+            let Record { time, source, mut payload, .. } = record.clone();
+            if n == at {
+                payload.extend(b" (changed)");
+            }
+            other.push(time, source, payload);
+        }
+        other
     }
 
     /// Adds a statement of the sidecar.

@@ -178,6 +178,13 @@ impl Collector {
         }
     }
 
+    /// From its next start on it runs without its wrapper.
+    pub fn unwrapped(&mut self) {
+        let is_program = |word: &OsString| Path::new(word).file_name() == Some("indelible-collector".as_ref());
+        let at = self.command.iter().position(is_program).unwrap_or_default();
+        self.command.drain(..at);
+    }
+
     /// SIGTERM: drains, seals, exits 0.
     pub fn terminate(&mut self) -> Result<()> {
         self.process()?.terminate(BOUND)?;
