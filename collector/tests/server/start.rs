@@ -151,7 +151,9 @@ async fn a_renewed_certificate_is_served_and_a_wrong_one_is_not() {
     replace("cert.pem", &wrong);
     let refused = crate::client::until(
         || async { collector.page("/metrics").await.1 },
-        |page| page.contains(r#"reloads_total{outcome="refused"}"#),
+        |page| {
+            page.contains(r#"reloads_total{outcome="used"}"#) && !page.contains(r#"reloads_total{outcome="refused"} 0"#)
+        },
     );
     refused.await;
     assert!(Client::connect(collector.address, &site.ca_pem).await.is_ok(), "the old one stays");
