@@ -28,9 +28,9 @@ fn pool() -> World {
     let world = World::start(1).unwrap();
     let pod = PodIdentity::new("shop", "checkout-0", "9b2d8f0e-4c6e-4b7c-8d4e-0c9d7a1f2b3c");
     let mut printer = Printer::new(&world.logs().join(pod.directory()), "app").unwrap();
-    let small = ["--max-batch-bytes", "1Ki"].map(str::to_owned).to_vec();
+    let small = ["--max-batch-bytes", "4Ki"].map(str::to_owned).to_vec();
     let mut sidecar = world.sidecar(&pod, &SidecarOptions { flags: small, ..SidecarOptions::default() }).unwrap();
-    printer.print(3000, 100).unwrap();
+    printer.print(12_000, 100).unwrap();
     eventually("full tiles", BOUND, || {
         let full = |name: &str| world.collectors[0].data().join(name).is_file();
         Ok((full("tile/0/000") && full("tile/entries/000")).then_some(()))
@@ -92,7 +92,7 @@ fn running_collectors_are_verified_by_the_pages_commands_and_their_directories_b
     };
     check(&data).verified();
     for (file, why) in [
-        ("tile/0/000", "fsck"),
+        ("tile/0/000", "inconsistent tile"),
         ("tile/entries/000", "its leaves are not those of the segments"),
         ("checkpoint", "its checkpoint"),
         ("segments/00000000000000000000.seg", ""),
