@@ -14,7 +14,7 @@ export HELM
 RELEASE := $(TARGET)/$(HOST)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check generate check-generated fmt clippy doc unit tamper attacks soak build where cluster-up cluster-down cluster-shell e2e e2e-core e2e-kind e2e-selftest skew bench bench-deps bench-short foreign clean
+.PHONY: help demo test check generate check-generated fmt clippy doc unit tamper attacks soak build where cluster-up cluster-down cluster-shell e2e e2e-core e2e-kind e2e-selftest skew bench bench-deps bench-short foreign fuzz clean
 
 help: ## Show this help
 	@echo "Indelible: immutable audit logs for Kubernetes"; echo
@@ -119,6 +119,10 @@ bench-deps: ## Install the programs that it compares with, into a cache (PEERS= 
 
 foreign: ## Logs of ours by what others wrote, and the other way round: Python, Go's sumdb, Tessera (docs/outsider.md)
 	@tests/foreign/run
+
+SECONDS ?= 600
+fuzz: ## Fuzz the parsers of bytes from outside, all of them in SECONDS together (fuzz/README.md)
+	@fuzz/run $(SECONDS)
 
 clean: ## Remove what was built
 	$(CARGO) clean

@@ -1,0 +1,50 @@
+//! What a sidecar reads that others wrote: containers' log files and their names, collectors' answers, its own state.
+
+use indelible_sidecar::cri::{self, Scan};
+use indelible_sidecar::files::{FileName, first_time};
+use indelible_sidecar::forward::pool::PoolList;
+use indelible_sidecar::journal::entry::Entry;
+
+/// Targets by name.
+pub const TARGETS: &[(&str, fn(&[u8]))] =
+    &[("sidecar_cri", cri), ("sidecar_file_name", file_name), ("sidecar_pool", pool), ("sidecar_journal", journal)];
+
+/// Every prefix of a line is judged as the line is, or not yet.
+fn cri(data: &[u8]) {
+    let whole = cri::scan(data);
+    if let Scan::Line { content, .. } = whole {
+        assert!(content <= data.len());
+        // Whatever the content is, it changes nothing.
+        assert_eq!(cri::scan(&data[..content]), whole);
+    }
+    first_time(data);
+}
+
+fn file_name(data: &[u8]) {
+    let Ok(name) = std::str::from_utf8(data) else { return };
+    if let Some(parsed) = FileName::parse(name) {
+        let suffix = if name.ends_with(".gz") { ".gz" } else { "" };
+        assert_eq!(format!("{}{suffix}", parsed.base), name);
+        assert!(parsed.base.starts_with(&FileName::live(parsed.restart)));
+    }
+}
+
+fn pool(data: &[u8]) {
+    if let Ok(list) = PoolList::parse(data) {
+        assert!(list.collectors.len() <= data.len());
+    }
+}
+
+/// An entry's content, which a checksum guards against chance and not against people.
+fn journal(data: &[u8]) {
+    let mut frame = u32::try_from(data.len()).expect("no input is so long").to_be_bytes().to_vec();
+    frame.extend(crc32c::crc32c(data).to_be_bytes());
+    frame.extend(data);
+    if let Ok((entry, length)) = Entry::decode(&frame) {
+        assert_eq!(length, frame.len());
+        let mut written = Vec::new();
+        entry.encode_into(&mut written);
+        // What follows from the rows is not taken from the bytes, so these may differ.
+        assert_eq!(Entry::decode(&written).map(|(again, _)| again), Ok(entry));
+    }
+}
