@@ -123,7 +123,7 @@ fn input(settings: &Settings, dir: &Path) -> Result<Input> {
         "{} lines, {:.2} GB of payloads, {:.2} GB on the collector's disk",
         written.lines,
         real(written.payload_bytes) / 1e9,
-        real(disk_bytes(&data)?) / 1e9,
+        real(disk_bytes(&data)?.0) / 1e9,
     );
     Ok(Input { world, data, policy, payloads, said })
 }

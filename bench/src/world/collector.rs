@@ -113,15 +113,26 @@ pub fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
-/// Bytes that the files below `dir` take on the disk.
-pub fn disk_bytes(dir: &Path) -> Result<u64> {
-    let mut bytes = 0;
+/// Bytes that the files below `dir` take on the disk, and of these the room that a segment has for more frames.
+pub fn disk_bytes(dir: &Path) -> Result<(u64, u64)> {
+    let (mut bytes, mut room) = (0, 0);
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
         let metadata = entry.metadata()?;
-        bytes += if metadata.is_dir() { disk_bytes(&entry.path())? } else { blocks(&metadata) };
+        if metadata.is_dir() {
+            let (more, more_room) = disk_bytes(&entry.path())?;
+            (bytes, room) = (bytes + more, room + more_room);
+            continue;
+        }
+        bytes += blocks(&metadata);
+        if entry.path().extension().is_some_and(|extension| extension == "seg") {
+            // Frames end in bytes that are not zero, and zeros follow: what was allocated before it is needed.
+            let content = std::fs::read(entry.path())?;
+            let used = content.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+            room += (content.len() - used) as u64;
+        }
     }
-    Ok(bytes)
+    Ok((bytes, room))
 }
 
 fn blocks(metadata: &std::fs::Metadata) -> u64 {
