@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use indelible_tests::tamper::wire::{base64, hex, key_id, vkey};
 use indelible_tests::world::{Answer, World, verify};
 
-use super::outsider::Outsider;
+use super::outsider::{Outsider, Said};
 
 const NAME: &str = "foreign.example/log";
 const ED25519: u8 = 1;
@@ -31,6 +31,12 @@ impl TesseraLog {
 
     /// Adds leaves, with Tessera's own program; `flags` are more of its.
     pub fn add(&mut self, leaves: &[Vec<u8>], flags: &str) {
+        let said = self.try_add(leaves, flags);
+        assert!(said.ok, "{}", said.err);
+    }
+
+    /// The same, and what the program said.
+    pub fn try_add(&mut self, leaves: &[Vec<u8>], flags: &str) -> Said {
         let entries = self.dir.path().join(format!("entries-{}", self.added));
         std::fs::create_dir(&entries).unwrap();
         for (n, leaf) in leaves.iter().enumerate() {
@@ -38,15 +44,14 @@ impl TesseraLog {
         }
         self.added += leaves.len();
         let dir = self.dir.path().display();
-        let said = Outsider::new().paste(
+        Outsider::new().paste(
             &format!(
                 "cd tests/foreign/go; go tool posix-oneshot -storage_dir={dir}/log -private_key={dir}/secret \
                  -entries='{}/*' {flags}",
                 entries.display()
             ),
             &[],
-        );
-        assert!(said.ok, "{}", said.err);
+        )
     }
 
     /// Where it is.
@@ -68,7 +73,7 @@ impl TesseraLog {
 }
 
 /// Leaves of a type that nobody has given a meaning yet.
-fn unknown(numbers: std::ops::Range<usize>) -> Vec<Vec<u8>> {
+pub fn unknown(numbers: std::ops::Range<usize>) -> Vec<Vec<u8>> {
     numbers.map(|n| [&[1, 200], format!("leaf {n} {}", "x".repeat(n % 50)).as_bytes()].concat()).collect()
 }
 

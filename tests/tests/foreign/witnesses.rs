@@ -5,9 +5,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use indelible_tests::printer::Printer;
-use indelible_tests::world::{PodIdentity, SidecarOptions, World, eventually};
+use indelible_tests::world::{PodIdentity, SidecarOptions, Witness, World, eventually, verify};
 
 use super::outsider::{Outsider, root};
+use super::tessera::{TesseraLog, unknown};
 
 const BOUND: Duration = Duration::from_mins(1);
 
@@ -76,7 +77,7 @@ fn a_foreign_witness_cosigns_our_log_as_it_grows_and_both_verifiers_hold_the_log
         let strict = world.dir().join("strict");
         std::fs::write(&strict, policy_text).unwrap();
         let flags = ["--policy".as_ref(), strict.as_os_str(), "--offline".as_ref()];
-        let ours = indelible_tests::world::verify(std::slice::from_ref(&data), &flags).unwrap();
+        let ours = verify(std::slice::from_ref(&data), &flags).unwrap();
         let command = format!("cd tests/foreign/go; go run ./outsider -policy {} {}", strict.display(), data.display());
         (ours, Outsider::new().paste(&command, &[]))
     };
@@ -89,4 +90,31 @@ fn a_foreign_witness_cosigns_our_log_as_it_grows_and_both_verifiers_hold_the_log
     let (ours, theirs) = check(&quorum(&other.line));
     assert_ne!(ours.code, 0, "{}", ours.texts());
     theirs.refused("has the cosignatures that the policy asks for");
+}
+
+#[test]
+#[ignore = "needs Go: make foreign"]
+fn our_witness_cosigns_a_log_of_tesseras_as_it_grows_and_refuses_another_past_of_it() {
+    let world = World::start(0).unwrap();
+    let mut log = TesseraLog::new(9);
+    let witness = Witness::start(&world, "witness.example", &[&log.vkey()], &[]).unwrap();
+    let policy = world.dir().join("quorum");
+    let quorum = format!("{}\nquorum witness.example\n", witness.line());
+    std::fs::write(&policy, &quorum).unwrap();
+    // Tessera makes no checkpoint public that the quorum has not cosigned.
+    let asks = format!("-witness_policy_file={}", policy.display());
+    log.add(&unknown(0..300), &asks);
+    log.add(&unknown(300..700), &asks);
+    let note = std::fs::read_to_string(log.path().join("checkpoint")).unwrap();
+    assert!(note.contains("\n700\n") && note.contains("— witness.example "), "{note}");
+
+    std::fs::write(&policy, format!("log {}\n{quorum}", log.vkey())).unwrap();
+    let flags = ["--policy".as_ref(), policy.as_os_str()];
+    let answer = verify(&[log.path()], &flags).unwrap();
+    assert_eq!((&*answer.verdicts["integrity"], answer.classes()), ("warn", vec!["bad-leaf"]), "{}", answer.texts());
+
+    let mut other = TesseraLog::new(9);
+    let said = other.try_add(&unknown(1..901), &asks);
+    assert!(!said.ok && said.err.contains("witness policy was not satisfied"), "{}", said.err);
+    assert!(!other.path().join("checkpoint").exists());
 }
