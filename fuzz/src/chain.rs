@@ -220,7 +220,7 @@ fn merkle(data: &[u8]) {
 fn judge(data: &[u8]) {
     let key = indelible_chain::key::PrivateKey::from_seed(&SEED);
     let origin = indelible_chain::checkpoint::Origin::of_key("fuzz", &key.public()).expect("a short name");
-    let signer = indelible_chain::note::NoteSigner::new(origin.key_name().clone(), &SEED);
+    let signer = indelible_chain::note::NoteSigner::new(origin.key_name().expect("the origin is a key's name"), &SEED);
     let policy = format!("log {}\nquorum none\n", signer.verifier_key());
     let mut frames = Vec::new();
     let mut tree = indelible_chain::merkle::Tree::new();
