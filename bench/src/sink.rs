@@ -232,7 +232,7 @@ mod tests {
         stream.write_all(b"5 close 0\n").unwrap();
         let mut answers = String::new();
         stream.read_to_string(&mut answers).unwrap();
-        assert!(answers.starts_with("1 rsp 70 200 OK\n"), "{answers}");
+        assert!(answers.starts_with("1 rsp 67 200 OK\n"), "{answers}");
         assert!(answers.ends_with("\n4 rsp 6 200 OK\n5 rsp 0\n0 serverclose 0\n"), "{answers}");
         assert_eq!((sink.counts().lines(), sink.counts().different()), (3, 2));
     }
