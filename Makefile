@@ -67,17 +67,18 @@ unit:
 tamper: build ## Change N bytes of kept evidence one at a time; an independent model says what verify must answer
 	$(CARGO) run --locked --release -p indelible-tests --bin tamper -- --count $(N) --seed $(SEED)
 
-# Programs with debug assertions have the steps at which they are killed, and the clock that steps.
+# Programs with debug assertions have the steps at which they are killed, and the clock that steps. The selection is that
+# of `make test`, which leaves nothing to build here.
 MINUTES ?= 20
 soak: ## Pods print for MINUTES while everything is killed, stopped, cut off, filled up; then nothing may be missing
-	$(CARGO) build --locked -p indelible -p indelible-collector -p indelible-sidecar -p indelible-tests --bins
+	$(CARGO) build --locked --workspace --bins
 	@$(if $(MOUNTS),unshare --mount) $(TARGET)/$(HOST)/debug/soak --seed $(SEED) --minutes $(MINUTES) $(if $(MOUNTS),--small-disks) $(SOAK_FLAGS)
 	$(if $(MOUNTS),,@echo "Left out: full disks, which need root")
 
 # As a debug build the collector can be killed at each step of its store (A14).
 PROFILE ?= release
 attacks: ## Play each attack of docs/threat-model.md for SEEDS seeds, with its legitimate twin; ONLY=A2 or A2-witness plays one
-	$(CARGO) build --locked $(if $(filter debug,$(PROFILE)),,--release) -p indelible -p indelible-collector -p indelible-sidecar -p indelible-tests --bins
+	$(CARGO) build --locked $(if $(filter debug,$(PROFILE)),--workspace,--release -p indelible -p indelible-collector -p indelible-sidecar -p indelible-tests) --bins
 	@$(TARGET)/$(HOST)/$(PROFILE)/attacks --seeds $(SEEDS) --seed $(SEED) --only "$(ONLY)"
 
 cluster-up: ## Bring a real Kubernetes up on this machine, in namespaces of its own (root; tests/cluster/README.md)

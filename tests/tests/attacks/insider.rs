@@ -92,8 +92,11 @@ fn what_sidecars_tell_other_logs_convicts_a_log_that_was_rebuilt() {
     let mut sources = data.clone();
     sources[at] = changed;
     let answer = world.verify_sources(&sources, &[]).unwrap();
-    assert_flips(&answer, "integrity", 1, &["withheld"]);
+    assert_eq!((answer.code, &*answer.verdicts["integrity"]), (1, "fail"), "{}", answer.texts());
+    assert!(answer.findings[0].class == "withheld", "{}", answer.texts());
     assert!(answer.findings[0].log.as_deref() == Some(&*log), "{}", answer.texts());
+    // Where it was the last batch of its chain, that has no end any more.
+    assert!(answer.findings.iter().all(|f| ["withheld", "unclosed"].contains(&&*f.class)), "{}", answer.texts());
 }
 
 /// The receipts of other logs that a log was told of: whose, and the commitment of the batch.
