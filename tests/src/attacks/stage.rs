@@ -94,7 +94,7 @@ impl Stage {
         }
         let Cast { puppets, peers, receipts } = cast;
         drop(peers);
-        printed_by_a_real_sidecar(&world, &mut rng)?;
+        printed_by_a_real_sidecar(&world, &mut rng, victim)?;
         world.seal()?;
         let images = world.collectors.iter().map(|c| Image::read(&c.data())).collect::<Result<_>>()?;
         let (sealed_at, numbers) = (Timestamp::now(), AtomicUsize::new(0));
@@ -336,11 +336,13 @@ pub fn pod(n: usize) -> PodIdentity {
     PodIdentity::new("payments", &format!("api-{n}"), &format!("6a0c1f52-8a44-4a55-b8f6-5b1d0f8f2c{n:02}"))
 }
 
-/// One more pod, whose sidecar is the real one.
-fn printed_by_a_real_sidecar(world: &World, rng: &mut Rng) -> Result<()> {
+/// One more pod, whose sidecar is the real one. It knows one log only, not the victim: what it told another log of the
+/// victim's receipts would convict in runs that are to have no receipts.
+fn printed_by_a_real_sidecar(world: &World, rng: &mut Rng, victim: usize) -> Result<()> {
     let pod = PodIdentity::new("payments", "web-0", "1bb0e1c2-0000-4a55-b8f6-5b1d0f8f2c11");
     let mut printer = Printer::new(&world.logs().join(pod.directory()), "app")?;
-    let mut sidecar = world.sidecar(&pod, &SidecarOptions::default())?;
+    let collectors = vec![world.urls().swap_remove((victim + 1) % world.collectors.len())];
+    let mut sidecar = world.sidecar(&pod, &SidecarOptions { collectors, ..SidecarOptions::default() })?;
     sidecar.armed()?;
     printer.print(u64::try_from(rng.between(5, 300))?, rng.between(20, 300))?;
     sidecar.terminate()
