@@ -1,5 +1,4 @@
 //! The committed corpus of `fuzz/` through the functions that fuzzing runs, with every byte of it changed or missing, too.
-#![expect(clippy::unwrap_used, reason = "a failure is a failed test")]
 
 use std::path::Path;
 

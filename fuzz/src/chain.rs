@@ -24,8 +24,11 @@ use indelible_chain::tlog_proof::TlogProof;
 use indelible_chain::verify::{Frame, Judge, Keys, Preparer, SourceKind, Terms};
 use indelible_chain::witness::AddCheckpoint;
 
+/// A parser by its name, and what is asked of it for any bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// Targets by name.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[Target] = &[
     ("chain_leaf", leaf),
     ("chain_introduction", introduction),
     ("chain_upload", upload),
@@ -240,8 +243,8 @@ fn judge(data: &[u8]) {
         let (leaf, body) = frames[index];
         Frame { index: LeafIndex::new(index as u64), leaf, body, flaw: None }
     };
-    for index in 0..frames.len() {
-        keys.learn(frames[index].0);
+    for (index, (leaf, _)) in frames.iter().enumerate() {
+        keys.learn(leaf);
         let prepared = preparer.prepare(&shown(index), &keys);
         judge.take(view, prepared);
     }

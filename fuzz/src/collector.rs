@@ -5,8 +5,11 @@ use indelible_collector::outbound::Url;
 use indelible_collector::reload::Pool;
 use indelible_collector::token::KeySet;
 
+/// A parser by its name, and what is asked of it for any bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// Targets by name.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[("collector_jwks", jwks), ("collector_pool", pool), ("collector_url", url)];
+pub const TARGETS: &[Target] = &[("collector_jwks", jwks), ("collector_pool", pool), ("collector_url", url)];
 
 fn jwks(data: &[u8]) {
     if let Ok(keys) = KeySet::parse(data) {

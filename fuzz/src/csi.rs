@@ -7,8 +7,11 @@ use indelible_csi::messages::{PublishRequest, UnpublishRequest};
 use indelible_csi::request;
 use prost::Message as _;
 
+/// A parser by its name, and what is asked of it for any bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// Targets by name.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[("csi_publish", publish), ("csi_unpublish", unpublish)];
+pub const TARGETS: &[Target] = &[("csi_publish", publish), ("csi_unpublish", unpublish)];
 
 fn layout() -> Layout {
     let place = |path: &str| PathBuf::from(path);
