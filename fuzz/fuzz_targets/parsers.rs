@@ -3,11 +3,9 @@
 
 use std::sync::OnceLock;
 
-use indelible_fuzz::Target;
+static TARGET: OnceLock<fn(&[u8])> = OnceLock::new();
 
-static TARGET: OnceLock<Target> = OnceLock::new();
-
-fn chosen() -> Target {
+fn chosen() -> fn(&[u8]) {
     let name = std::env::var("FUZZ_TARGET").unwrap_or_default();
     let found = indelible_fuzz::all().find(|(target, _)| *target == name);
     found.unwrap_or_else(|| panic!("FUZZ_TARGET={name:?} is none of {:?}", indelible_fuzz::names())).1

@@ -24,8 +24,7 @@ use indelible_chain::tlog_proof::TlogProof;
 use indelible_chain::verify::{Frame, Judge, Keys, Preparer, SourceKind, Terms};
 use indelible_chain::witness::AddCheckpoint;
 
-/// A parser by its name, and what is asked of it for any bytes.
-pub type Target = (&'static str, fn(&[u8]));
+use super::corpus::Target;
 
 /// Targets by name.
 pub const TARGETS: &[Target] = &[

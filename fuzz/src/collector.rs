@@ -5,8 +5,7 @@ use indelible_collector::outbound::Url;
 use indelible_collector::reload::Pool;
 use indelible_collector::token::KeySet;
 
-/// A parser by its name, and what is asked of it for any bytes.
-pub type Target = (&'static str, fn(&[u8]));
+use super::corpus::Target;
 
 /// Targets by name.
 pub const TARGETS: &[Target] = &[("collector_jwks", jwks), ("collector_pool", pool), ("collector_url", url)];

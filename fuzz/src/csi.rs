@@ -7,8 +7,7 @@ use indelible_csi::messages::{PublishRequest, UnpublishRequest};
 use indelible_csi::request;
 use prost::Message as _;
 
-/// A parser by its name, and what is asked of it for any bytes.
-pub type Target = (&'static str, fn(&[u8]));
+use super::corpus::Target;
 
 /// Targets by name.
 pub const TARGETS: &[Target] = &[("csi_publish", publish), ("csi_unpublish", unpublish)];

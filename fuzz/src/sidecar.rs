@@ -5,8 +5,7 @@ use indelible_sidecar::files::{FileName, first_time};
 use indelible_sidecar::forward::pool::PoolList;
 use indelible_sidecar::journal::entry::Entry;
 
-/// A parser by its name, and what is asked of it for any bytes.
-pub type Target = (&'static str, fn(&[u8]));
+use super::corpus::Target;
 
 /// Targets by name.
 pub const TARGETS: &[Target] =
