@@ -3,7 +3,7 @@
 use indelible_sidecar::cri::{self, Scan};
 use indelible_sidecar::files::{FileName, first_time};
 use indelible_sidecar::forward::pool::PoolList;
-use indelible_sidecar::journal::entry::Entry;
+use indelible_sidecar::journal::{self, entry::Entry};
 
 use super::corpus::Target;
 
@@ -38,9 +38,7 @@ fn pool(data: &[u8]) {
 
 /// An entry's content, which a checksum guards against chance and not against people.
 fn journal(data: &[u8]) {
-    let mut frame = u32::try_from(data.len()).expect("no input is so long").to_be_bytes().to_vec();
-    frame.extend(crc32c::crc32c(data).to_be_bytes());
-    frame.extend(data);
+    let frame = framed(data);
     if let Ok((entry, length)) = Entry::decode(&frame) {
         assert_eq!(length, frame.len());
         let mut written = Vec::new();
@@ -48,4 +46,12 @@ fn journal(data: &[u8]) {
         // What follows from the rows is not taken from the bytes, so these may differ.
         assert_eq!(Entry::decode(&written).map(|(again, _)| again), Ok(entry));
     }
+    // What can be read can be made a state of, whatever the state was.
+    let origin = framed(include_bytes!("../corpus/sidecar_journal/entry-1-0"));
+    journal::load(&[&*origin, &frame, &frame].concat());
+}
+
+fn framed(entry: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(entry.len()).expect("no input is so long");
+    [&length.to_be_bytes()[..], &crc32c::crc32c(entry).to_be_bytes(), entry].concat()
 }

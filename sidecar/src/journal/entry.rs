@@ -133,7 +133,7 @@ impl Entry {
         Ok(match r.u8("entry kind")? {
             1 => Self::Origin(origin(r)?),
             2 => {
-                let next_id = r.u64("files next_id")?;
+                let next_id = count(r, "files next_id")?;
                 let count = r.u32("files count")?;
                 // Each row takes bytes, so that the count cannot make this allocate more than there is.
                 let rows = (0..count).map(|_| row(r)).collect::<Result<Vec<_>, _>>()?;
@@ -142,7 +142,7 @@ impl Entry {
             3 => Self::Cursor(cursor(r)?),
             4 => Self::Reach(Reach { next_seq: Seq::new(r.u64("reach next_seq")?), place: place(r)? }),
             5 => {
-                let (seq, file, to) = (Seq::new(r.u64("late seq")?), file_id(r)?, r.u64("late to")?);
+                let (seq, file, to) = (Seq::new(r.u64("late seq")?), file_id(r)?, count(r, "late to")?);
                 let place = place(r)?;
                 let Record { time, source, flags, payload } = Record::decode_from(r)?;
                 Self::Late(Late { seq, file, to, place, time, source, flags, payload: payload.into() })
@@ -188,8 +188,17 @@ fn head(r: &mut Reader<'_>) -> Result<Head, DecodeError> {
     Ok(Head { next_seq: Seq::new(r.u64("head next_seq")?), link: r.digest("head link")? })
 }
 
+/// A number that is added to: a file's id, an offset, a length. The kernel's offsets end at the same limit.
+fn count(r: &mut Reader<'_>, what: &'static str) -> Result<u64, DecodeError> {
+    const MOST: u64 = i64::MAX.cast_unsigned();
+    match r.u64(what)? {
+        value @ 0..=MOST => Ok(value),
+        value => Err(DecodeError::TooLarge { what, value, limit: MOST }),
+    }
+}
+
 fn file_id(r: &mut Reader<'_>) -> Result<FileId, DecodeError> {
-    Ok(FileId::new(r.u64("file id")?))
+    Ok(FileId::new(count(r, "file id")?))
 }
 
 fn put_position(out: &mut Vec<u8>, position: Position) {
@@ -198,7 +207,7 @@ fn put_position(out: &mut Vec<u8>, position: Position) {
 }
 
 fn position(r: &mut Reader<'_>) -> Result<Position, DecodeError> {
-    Ok(Position { file: file_id(r)?, offset: r.u64("offset")? })
+    Ok(Position { file: file_id(r)?, offset: count(r, "offset")? })
 }
 
 fn put_place(out: &mut Vec<u8>, place: Place) {
@@ -317,17 +326,17 @@ fn row(r: &mut Reader<'_>) -> Result<Row, DecodeError> {
         first_time: option(r, time)?,
         end: match r.u8("row end")? {
             0 => None,
-            1 => Some(FileEnd::Left { offset: r.u64("left offset")? }),
+            1 => Some(FileEnd::Left { offset: count(r, "left offset")? }),
             2 => Some(FileEnd::GivenUp(GivenUp {
-                offset: r.u64("gap offset")?,
-                bytes: option(r, |r| r.u64("gap bytes"))?,
+                offset: count(r, "gap offset")?,
+                bytes: option(r, |r| count(r, "gap bytes"))?,
                 reason: word(r, &GAP_REASONS)?,
                 file: r.string("gap file")?.into(),
                 time: time(r)?,
             })),
             value => return Err(DecodeError::Unknown { what: "row end", value: value.into() }),
         },
-        late_receipted: r.u64("row late_receipted")?,
+        late_receipted: count(r, "row late_receipted")?,
         watched: option(r, |_| Ok(()))?.is_some(),
     })
 }
