@@ -122,8 +122,10 @@ foreign: ## Logs of ours by what others wrote, and the other way round: Python, 
 	@tests/foreign/run
 
 SECONDS ?= 600
+# 0 draws one.
+FUZZ_SEED ?= 0
 fuzz: ## Fuzz the parsers of bytes from outside, all of them in SECONDS together (fuzz/README.md)
-	@fuzz/run $(SECONDS)
+	@SEED=$(FUZZ_SEED) fuzz/run $(SECONDS)
 
 clean: ## Remove what was built
 	$(CARGO) clean
