@@ -21,6 +21,8 @@ pub use stage::Stage;
 pub use table::TABLE;
 pub use trial::{Side, Trial};
 
+pub use crate::tamper::model::Verdict;
+
 /// Who attacks: a row of the threat model's first table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Who {
@@ -54,31 +56,6 @@ impl Who {
             Self::Application => "the application",
             Self::Namespace => "who administers the namespace",
             Self::Failure => "nobody: a machine fails",
-        }
-    }
-}
-
-/// The verdict on one axis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Holds.
-    Pass,
-    /// Holds, and something is to be known.
-    Warn,
-    /// Could not be judged.
-    Unknown,
-    /// Does not hold.
-    Fail,
-}
-
-impl Verdict {
-    /// Its word in the report.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Pass => "pass",
-            Self::Warn => "warn",
-            Self::Unknown => "unknown",
-            Self::Fail => "fail",
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod oracle;
 pub mod peer;
 pub mod printer;
 pub mod soak;
+pub mod stubborn;
 pub mod tamper;
 pub mod trace;
 pub mod world;

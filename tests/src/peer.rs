@@ -3,6 +3,7 @@
 //! Speaks HTTP/2 over TLS 1.3 as a sidecar does, without any of a sidecar's care: no retries, no checks. What it sends
 //! is made with the tests' own implementation of the format ([`crate::tamper::actor`]).
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -220,4 +221,13 @@ impl Puppet {
         let first = std::mem::replace(&mut self.next, self.chain.len());
         self.chain.seal(&self.session, first, self.next)
     }
+}
+
+/// Writes receipts as `verify --receipts` reads them: one a file.
+pub fn write_receipts<'a>(receipts: impl IntoIterator<Item = &'a [u8]>, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    for (n, receipt) in receipts.into_iter().enumerate() {
+        std::fs::write(to.join(n.to_string()), receipt)?;
+    }
+    Ok(())
 }

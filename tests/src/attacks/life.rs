@@ -11,98 +11,40 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::stage::{pod, read, rng_of};
 use super::{Side, Trial};
 use crate::insider::frames_end;
-use crate::peer::{Peer, Puppet};
+use crate::peer::{Peer, Puppet, write_receipts};
 use crate::printer::Printer;
+use crate::stubborn::{STEPS, Stubborn};
 use crate::tamper::Rng;
-use crate::tamper::actor::Batch;
 use crate::tamper::wire::frame;
 use crate::world::{PodIdentity, Sidecar, SidecarOptions, World, eventually};
 
 const BOUND: Duration = Duration::from_mins(1);
 
-/// The steps of the store after which a crash leaves something else. The names are the store's own; a release has
-/// none of them, and is killed between two batches instead.
-const STEPS: [&str; 11] = [
-    "commit-write",
-    "commit-sync",
-    "commit-answer",
-    "roll-sync",
-    "roll-index",
-    "roll-create",
-    "roll-done",
-    "tick-checkpoint",
-    "tick-publish",
-    "tick-tiles",
-    "seal",
-];
-
-/// A pod that keeps its receipts and sends again whatever it has none for.
-struct Stubborn {
-    puppet: Puppet,
-    peer: Option<Peer>,
-    unsent: Option<Batch>,
-    receipts: Vec<Vec<u8>>,
+/// A pod of the seed's that writes to the first collector.
+fn stubborn(world: &World, rng: &mut Rng) -> Result<Stubborn> {
+    Ok(Stubborn::new(Puppet::new(world, &pod(0), rng.number())?))
 }
 
-impl Stubborn {
-    fn new(world: &World, rng: &mut Rng) -> Result<Self> {
-        let puppet = Puppet::new(world, &pod(0), rng.number())?;
-        Ok(Self { puppet, peer: None, unsent: None, receipts: Vec::new() })
-    }
+/// Sends one more batch, or the one that got no receipt; whether it got one.
+fn send(pod: &mut Stubborn, world: &World, rng: &mut Rng) -> Result<bool> {
+    pod.send(world, |puppet| puppet.print_sized(rng))
+}
 
-    /// Sends one more batch, or the one that got no receipt; whether it got one.
-    fn send(&mut self, world: &World, rng: &mut Rng) -> Result<bool> {
-        let batch = if let Some(batch) = self.unsent.take() {
-            batch
-        } else {
-            self.puppet.print_sized(rng)?;
-            self.puppet.seal()
-        };
-        if let Ok(receipt) = self.try_send(world, &batch) {
-            self.receipts.push([&receipt[..], &batch.commitment].concat());
-        } else {
-            (self.peer, self.unsent) = (None, Some(batch));
-        }
-        Ok(self.unsent.is_none())
-    }
-
-    fn try_send(&mut self, world: &World, batch: &Batch) -> Result<bytes::Bytes> {
-        let peer = match &mut self.peer {
-            Some(peer) => peer,
-            none => {
-                let mut peer = Peer::connect(world, 0)?;
-                self.puppet.introduce(&mut peer)?;
-                none.insert(peer)
-            }
-        };
-        Ok(peer.batch(&self.puppet.session, batch)?.expect(&[200])?.body)
-    }
-
-    /// Sends until all has its receipt, ends the chain, seals, and judges by all receipts.
-    fn end(mut self, mut world: World, rng: &mut Rng, said: Vec<(i32, String)>) -> Result<Trial> {
-        while self.unsent.is_some() {
-            ensure!(self.send(&world, rng)?, "it goes on");
-        }
-        self.puppet.end()?;
-        self.unsent = Some(self.puppet.seal());
-        ensure!(self.send(&world, rng)?, "it takes the end");
-        self.peer = None;
-        world.seal()?;
-        let kept = world.dir().join("receipts");
-        std::fs::create_dir(&kept)?;
-        for (n, receipt) in self.receipts.iter().enumerate() {
-            std::fs::write(kept.join(n.to_string()), receipt)?;
-        }
-        let kept = kept.to_str().context("paths here are UTF-8")?.to_owned();
-        let answer = world.verify(&["--receipts", &kept])?;
-        let records = u64::try_from(self.puppet.chain.len())?;
-        ensure!(answer.counts["records"] == records, "{} records of {records} are there", answer.counts["records"]);
-        // An attack that nobody may notice has said nothing: what is read is that all holds.
-        let is_quiet = !said.is_empty() && said.iter().all(|(_, text)| text.is_empty());
-        let said = if is_quiet { read(&world)? } else { said };
-        let names = vec![("log", world.collectors[0].origin().to_owned())];
-        Ok(Trial { answer, said, names })
-    }
+/// Sends until all has its receipt, ends the chain, seals, and judges by all receipts.
+fn end(mut pod: Stubborn, mut world: World, said: Vec<(i32, String)>) -> Result<Trial> {
+    pod.end(&world)?;
+    world.seal()?;
+    let kept = world.dir().join("receipts");
+    write_receipts(pod.receipts.iter().map(Vec::as_slice), &kept)?;
+    let kept = kept.to_str().context("paths here are UTF-8")?.to_owned();
+    let answer = world.verify(&["--receipts", &kept])?;
+    let records = u64::try_from(pod.puppet.chain.len())?;
+    ensure!(answer.counts["records"] == records, "{} records of {records} are there", answer.counts["records"]);
+    // An attack that nobody may notice has said nothing: what is read is that all holds.
+    let is_quiet = !said.is_empty() && said.iter().all(|(_, text)| text.is_empty());
+    let said = if is_quiet { read(&world)? } else { said };
+    let names = vec![("log", world.collectors[0].origin().to_owned())];
+    Ok(Trial { answer, said, names })
 }
 
 /// A14: kill -9 at any commit step of the store.
@@ -111,42 +53,36 @@ pub fn kill(seed: u64, side: Side) -> Result<Trial> {
     let mut world = World::start(0)?;
     let segment = format!("{}Ki", rng.between(4, 12));
     world.add_collector(&["--segment-bytes", &segment, "--checkpoint-interval", "100ms"])?;
-    let mut pod = Stubborn::new(&world, &mut rng)?;
+    let mut pod = stubborn(&world, &mut rng)?;
     let kills = rng.between(2, 4);
     for _ in 0..kills {
         for _ in 0..rng.between(1, 12) {
-            ensure!(pod.send(&world, &mut rng)?, "it takes batches");
+            ensure!(send(&mut pod, &world, &mut rng)?, "it takes batches");
         }
         if side.is_attack() {
-            let step = rng.pick(&STEPS[..STEPS.len() - 2]);
+            let step = rng.pick(&STEPS);
             kill_at(&mut world, &mut pod, &mut rng, step)?;
         }
     }
     let said = if side.is_attack() { vec![(0, String::new())] } else { Vec::new() };
-    pod.end(world, &mut rng, said)
+    end(pod, world, said)
 }
 
 /// Runs the collector until it comes to a step for some time, and then as usual again.
 fn kill_at(world: &mut World, pod: &mut Stubborn, rng: &mut Rng, step: &str) -> Result<()> {
-    pod.peer = None;
+    pod.hang_up();
     world.collectors[0].kill()?;
     let step = format!("{step}:{}", rng.between(1, 3));
-    if !cfg!(debug_assertions) {
+    if cfg!(debug_assertions) {
+        pod.until_killed_at(world, &step, |puppet| puppet.print_sized(rng))?;
+    } else {
         world.collectors[0].restart(&[])?;
         for _ in 0..rng.between(1, 20) {
-            pod.send(world, rng)?;
+            send(pod, world, rng)?;
         }
         world.collectors[0].kill()?;
-    } else if world.collectors[0].restart(&[("INDELIBLE_FAILPOINT", &step)]).is_ok() {
-        // A step can be taken before it listens.
-        eventually(&format!("the collector comes to {step}"), BOUND, || {
-            pod.send(world, rng)?;
-            let ended = world.collectors[0].process()?.ended()?;
-            ensure!(ended.is_none_or(|status| status.code().is_none()), "it ended by itself: {ended:?}");
-            Ok(ended.map(drop))
-        })?;
     }
-    pod.peer = None;
+    pod.hang_up();
     world.collectors[0].restart(&[])
 }
 
@@ -168,23 +104,23 @@ fn failing_disk(seed: u64, side: Side, attack: &str, what: &str) -> Result<Trial
     } else {
         world.add_collector(&[])?;
     }
-    let mut pod = Stubborn::new(&world, &mut rng)?;
+    let mut pod = stubborn(&world, &mut rng)?;
     let mut said = Vec::new();
     for _ in 0..100 {
-        if !pod.send(&world, &mut rng)? {
+        if !send(&mut pod, &world, &mut rng)? {
             break;
         }
     }
     if side.is_attack() {
-        ensure!(pod.unsent.is_some(), "the {nth}th {what} failed, and 100 receipts came");
+        ensure!(pod.has_unsent(), "the {nth}th {what} failed, and 100 receipts came");
         let status = world.collectors[0].process()?.wait(BOUND)?;
         let text = world.collectors[0].process()?.stderr()?;
         said.push((status.code().unwrap_or(-1), text.lines().last().unwrap_or_default().to_owned()));
-        pod.peer = None;
+        pod.hang_up();
         world.collectors[0].unwrapped();
         world.collectors[0].restart(&[])?;
     }
-    pod.end(world, &mut rng, said)
+    end(pod, world, said)
 }
 
 /// A15: syncing fails.
@@ -201,11 +137,11 @@ pub fn full_disk(seed: u64, side: Side) -> Result<Trial> {
 pub fn power_loss(seed: u64, side: Side) -> Result<Trial> {
     let mut rng = rng_of(seed, "A32");
     let mut world = World::start(1)?;
-    let mut pod = Stubborn::new(&world, &mut rng)?;
+    let mut pod = stubborn(&world, &mut rng)?;
     for _ in 0..rng.between(1, 20) {
-        ensure!(pod.send(&world, &mut rng)?, "it takes batches");
+        ensure!(send(&mut pod, &world, &mut rng)?, "it takes batches");
     }
-    pod.peer = None;
+    pod.hang_up();
     world.collectors[0].kill()?;
     if side.is_attack() {
         tear(&world.collectors[0].data(), &mut rng)?;
@@ -216,9 +152,9 @@ pub fn power_loss(seed: u64, side: Side) -> Result<Trial> {
         std::fs::read_dir(world.collectors[0].data().join("torn")).is_ok_and(|mut torn| torn.next().is_some());
     ensure!(is_set_aside || !side.is_attack(), "nothing was set aside");
     for _ in 0..rng.between(1, 5) {
-        ensure!(pod.send(&world, &mut rng)?, "it goes on");
+        ensure!(send(&mut pod, &world, &mut rng)?, "it goes on");
     }
-    pod.end(world, &mut rng, said)
+    end(pod, world, said)
 }
 
 /// Writes half a frame, and then a whole one, behind the last frame of a log.
@@ -243,9 +179,9 @@ fn tear(data: &Path, rng: &mut Rng) -> Result<()> {
 pub fn second_writer(seed: u64, side: Side) -> Result<Trial> {
     let mut rng = rng_of(seed, "A5");
     let mut world = World::start(1)?;
-    let mut pod = Stubborn::new(&world, &mut rng)?;
+    let mut pod = stubborn(&world, &mut rng)?;
     for _ in 0..rng.between(1, 10) {
-        ensure!(pod.send(&world, &mut rng)?, "it takes batches");
+        ensure!(send(&mut pod, &world, &mut rng)?, "it takes batches");
     }
     let mut said = Vec::new();
     let data = world.collectors[0].data().display().to_string();
@@ -254,11 +190,11 @@ pub fn second_writer(seed: u64, side: Side) -> Result<Trial> {
         let status = second.wait(BOUND)?;
         said.push((status.code().unwrap_or(-1), second.stderr()?.trim_end().to_owned()));
     } else {
-        pod.peer = None;
+        pod.hang_up();
         world.collectors[0].terminate()?;
         world.collectors[0].restart(&[])?;
     }
-    let mut trial = pod.end(world, &mut rng, said)?;
+    let mut trial = end(pod, world, said)?;
     trial.names.push(("data", data));
     Ok(trial)
 }

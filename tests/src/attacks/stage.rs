@@ -15,7 +15,7 @@ use jiff::Timestamp;
 
 use super::sentence::Names;
 use crate::insider::leaves;
-use crate::peer::{Peer, Puppet};
+use crate::peer::{Peer, Puppet, write_receipts};
 use crate::printer::Printer;
 use crate::tamper::{Image, Rng};
 use crate::world::{Answer, Collector, PodIdentity, SidecarOptions, Witness, World, binary, eventually, verify};
@@ -163,9 +163,7 @@ impl Stage {
     /// Writes kept receipts to a directory, one a file.
     pub fn keep<'a>(&self, receipts: impl IntoIterator<Item = &'a Kept>) -> Result<PathBuf> {
         let to = self.work()?;
-        for (n, kept) in receipts.into_iter().enumerate() {
-            std::fs::write(to.join(n.to_string()), &kept.bytes)?;
-        }
+        write_receipts(receipts.into_iter().map(|kept| &*kept.bytes), &to)?;
         Ok(to)
     }
 

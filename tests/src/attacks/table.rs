@@ -23,5 +23,10 @@ const UNJUDGED: [Verdict; 4] = [Unknown; 4];
 /// What a report comes down to over which nothing was raised.
 const HOLDS: &str = "Everything that is here is what was recorded, and nothing is missing. (exit 0)";
 
+/// A chain that ends before it has been closed.
+const UNCLOSED: &str = "the chain of container app of pod {…} stopped without an end: record {n} would be its next, and its \
+    last sign of life was at {time}, {…} ago (leaf {n} of log {…}). See whether the pod still runs and \
+    its sidecar reaches the pool.";
+
 /// All attacks.
 pub static TABLE: LazyLock<Vec<Attack>> = LazyLock::new(|| [stolen::ROWS, logs::ROWS, running::ROWS].concat());

@@ -1,9 +1,9 @@
 //! What most attacks begin with: a pool that has stored what a pod printed, sealed, and judged to be whole.
 
 use std::cell::Cell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use indelible_tests::peer::{Peer, Puppet};
+use indelible_tests::peer::{Peer, Puppet, write_receipts};
 use indelible_tests::tamper::Image;
 use indelible_tests::world::{Answer, Collector, Finding, PodIdentity, World};
 
@@ -83,19 +83,12 @@ impl Evidence {
     /// Writes all kept receipts to a directory, one a file.
     pub(super) fn kept_receipts(&self) -> PathBuf {
         let to = self.world.dir().join("receipts");
-        write_receipts(&self.receipts, &to);
+        write_receipts(self.receipts.iter().map(Vec::as_slice), &to).unwrap();
         to
     }
 
     pub(super) fn origin(&self, at: usize) -> &str {
         self.world.collectors[at].origin()
-    }
-}
-
-pub(super) fn write_receipts(receipts: &[Vec<u8>], to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for (n, receipt) in receipts.iter().enumerate() {
-        std::fs::write(to.join(n.to_string()), receipt).unwrap();
     }
 }
 

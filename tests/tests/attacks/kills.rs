@@ -2,82 +2,30 @@
 
 use std::time::Duration;
 
-use indelible_tests::peer::{Peer, Puppet};
+use indelible_tests::peer::{Puppet, write_receipts};
 use indelible_tests::printer::Printer;
+use indelible_tests::stubborn::{STEPS, Stubborn};
 use indelible_tests::tamper::Rng;
-use indelible_tests::tamper::actor::Batch;
-use indelible_tests::world::{PodIdentity, SidecarOptions, World, eventually};
+use indelible_tests::world::{PodIdentity, SidecarOptions, World};
 use rustix::process::Signal;
 
-use super::evidence::{pod, write_receipts};
+use super::evidence::pod;
 
 const BOUND: Duration = Duration::from_mins(1);
 
-/// Every step of the store after which a crash leaves something else, but the seal. The names are the store's own.
-const STEPS: [&str; 9] = [
-    "commit-write",
-    "commit-sync",
-    "commit-answer",
-    "roll-sync",
-    "roll-index",
-    "roll-create",
-    "roll-done",
-    "tick-checkpoint",
-    "tick-publish",
-];
-
-/// A pod that keeps its receipts and sends again whatever it has none for.
-struct Stubborn {
-    puppet: Puppet,
-    peer: Option<Peer>,
-    unsent: Option<Batch>,
-    receipts: Vec<Vec<u8>>,
-}
-
-impl Stubborn {
-    /// Sends one more batch; false if there was no answer.
-    fn send(&mut self, world: &World) -> bool {
-        let batch = self.unsent.take().unwrap_or_else(|| {
-            self.puppet.print(3).unwrap();
-            self.puppet.seal()
-        });
-        if let Ok(receipt) = self.try_send(world, &batch) {
-            self.receipts.push([&receipt[..], &batch.commitment].concat());
-        } else {
-            (self.peer, self.unsent) = (None, Some(batch));
-        }
-        self.peer.is_some()
-    }
-
-    fn try_send(&mut self, world: &World, batch: &Batch) -> anyhow::Result<bytes::Bytes> {
-        if self.peer.is_none() {
-            let mut peer = Peer::connect(world, 0)?;
-            self.puppet.introduce(&mut peer)?;
-            self.peer = Some(peer);
-        }
-        let peer = self.peer.as_mut().expect("it was just connected");
-        Ok(peer.batch(&self.puppet.session, batch)?.expect(&[200])?.body)
-    }
+fn send(pod: &mut Stubborn, world: &World) -> bool {
+    pod.send(world, |puppet| puppet.print(3)).unwrap()
 }
 
 /// Runs the collector until it comes to a step, and then as usual again.
 fn kill_at(world: &mut World, pod: &mut Stubborn, step: &str) {
-    pod.peer = None;
+    pod.hang_up();
     world.collectors[0].kill().unwrap();
-    // A step can be taken before the collector listens.
-    if world.collectors[0].restart(&[("INDELIBLE_FAILPOINT", step)]).is_ok() {
-        eventually(&format!("the collector comes to {step}"), BOUND, || {
-            pod.send(world);
-            let ended = world.collectors[0].process()?.ended()?;
-            anyhow::ensure!(ended.is_none_or(|status| status.code().is_none()), "it ended by itself: {ended:?}");
-            Ok(ended.map(drop))
-        })
-        .unwrap();
-    }
-    pod.peer = None;
+    pod.until_killed_at(world, step, |puppet| puppet.print(3)).unwrap();
+    pod.hang_up();
     world.collectors[0].restart(&[]).unwrap();
     for _ in 0..3 {
-        assert!(pod.send(world), "it goes on after {step}");
+        assert!(send(pod, world), "it goes on after {step}");
     }
 }
 
@@ -86,7 +34,7 @@ fn no_receipted_record_is_lost_and_no_chain_forks_whatever_step_a_kill_falls_int
     let mut world = World::start(0).unwrap();
     world.add_collector(&["--segment-bytes", "8Ki", "--checkpoint-interval", "100ms"]).unwrap();
     let puppet = Puppet::new(&world, &pod(), 1).unwrap();
-    let mut pod = Stubborn { puppet, peer: None, unsent: None, receipts: Vec::new() };
+    let mut pod = Stubborn::new(puppet);
     // Each step at its first time and at a later one.
     for step in STEPS {
         kill_at(&mut world, &mut pod, step);
@@ -94,11 +42,11 @@ fn no_receipted_record_is_lost_and_no_chain_forks_whatever_step_a_kill_falls_int
     }
     // While the first tile is made: the log has more leaves than receipts.
     while pod.receipts.len() < 240 {
-        assert!(pod.send(&world));
+        assert!(send(&mut pod, &world));
     }
     kill_at(&mut world, &mut pod, "tick-tiles");
     // The last step of all: while the log is being sealed.
-    pod.peer = None;
+    pod.hang_up();
     world.collectors[0].kill().unwrap();
     world.collectors[0].restart(&[("INDELIBLE_FAILPOINT", "seal")]).unwrap();
     let process = world.collectors[0].process().unwrap();
@@ -106,16 +54,10 @@ fn no_receipted_record_is_lost_and_no_chain_forks_whatever_step_a_kill_falls_int
     assert_eq!(process.wait(BOUND).unwrap().code(), None, "it was killed");
     world.collectors[0].restart(&[]).unwrap();
 
-    if pod.unsent.is_some() {
-        assert!(pod.send(&world));
-    }
-    pod.puppet.end().unwrap();
-    pod.unsent = Some(pod.puppet.seal());
-    assert!(pod.send(&world));
-    pod.peer = None;
+    pod.end(&world).unwrap();
     world.seal().unwrap();
     let receipts = world.dir().join("receipts");
-    write_receipts(&pod.receipts, &receipts);
+    write_receipts(pod.receipts.iter().map(Vec::as_slice), &receipts).unwrap();
     let answer = world.verify(&["--receipts", receipts.to_str().unwrap()]).unwrap();
     assert_eq!((answer.code, answer.texts()), (0, String::new()));
     assert_eq!(answer.counts["records"], u64::try_from(pod.puppet.chain.len()).unwrap());

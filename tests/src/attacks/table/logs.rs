@@ -3,7 +3,13 @@
 use super::super::Play::Copies;
 use super::super::Shows::Finding;
 use super::super::{Attack, Who, bytes, forged};
-use super::{AUTHENTICITY, COMPLETENESS, FRESHNESS, INTEGRITY, UNJUDGED};
+use super::{AUTHENTICITY, COMPLETENESS, FRESHNESS, INTEGRITY, UNCLOSED, UNJUDGED};
+
+/// A batch that its session did not sign.
+const FORGED: &str = "{records} of container app of pod {…}, printed {when}, are not what the sidecar of pod {…} that \
+    started at {time} signed: {…} (leaf {n} of log {log} ({…})). They do not count. A collector checks \
+    this before it stores anything, so it was changed there or stored unchecked: look into that \
+    collector, and keep its volume as evidence.";
 
 /// Their rows.
 pub(super) const ROWS: &[Attack] = &[
@@ -93,9 +99,7 @@ pub(super) const ROWS: &[Attack] = &[
         verdicts: FRESHNESS,
         exit: 3,
         shows: Finding("unclosed", &[]),
-        sentence: "the chain of container app of pod {…} stopped without an end: record {n} would be its next, and its \
-            last sign of life was at {time}, {…} ago (leaf {n} of log {…}). See whether the pod still runs and \
-            its sidecar reaches the pool.",
+        sentence: UNCLOSED,
         play: Copies(forged::without_heartbeats),
     },
     Attack {
@@ -118,10 +122,7 @@ pub(super) const ROWS: &[Attack] = &[
         verdicts: INTEGRITY,
         exit: 1,
         shows: Finding("forged", &[]),
-        sentence: "{records} of container app of pod {…}, printed {when}, are not what the sidecar of pod {…} that \
-            started at {time} signed: {…} (leaf {n} of log {log} ({…})). They do not count. A collector checks \
-            this before it stores anything, so it was changed there or stored unchecked: look into that \
-            collector, and keep its volume as evidence.",
+        sentence: FORGED,
         play: Copies(forged::strip_batches),
     },
     Attack {
@@ -157,10 +158,7 @@ pub(super) const ROWS: &[Attack] = &[
         verdicts: INTEGRITY,
         exit: 1,
         shows: Finding("forged", &[]),
-        sentence: "{records} of container app of pod {…}, printed {when}, are not what the sidecar of pod {…} that \
-            started at {time} signed: {…} (leaf {n} of log {log} ({…})). They do not count. A collector checks \
-            this before it stores anything, so it was changed there or stored unchecked: look into that \
-            collector, and keep its volume as evidence.",
+        sentence: FORGED,
         play: Copies(forged::malleable_batch),
     },
     Attack {

@@ -5,6 +5,9 @@ use super::super::Shows::{Exit, Finding, Refusal, Report};
 use super::super::{Attack, Who, life, pods};
 use super::{COMPLETENESS, EXPLAINED, FRESHNESS, HOLDS, INTEGRITY, NOTHING_RAISED};
 
+/// A collector whose disk failed ends, saying what follows.
+const STOPPED: &str = "{…}the store has stopped; ending, the next start recovers{…}";
+
 /// Their rows.
 pub(super) const ROWS: &[Attack] = &[
     Attack {
@@ -178,7 +181,7 @@ pub(super) const ROWS: &[Attack] = &[
         verdicts: NOTHING_RAISED,
         exit: 0,
         shows: Exit(1),
-        sentence: "{…}the store has stopped; ending, the next start recovers{…}",
+        sentence: STOPPED,
         play: World(life::failing_sync),
     },
     Attack {
@@ -189,7 +192,7 @@ pub(super) const ROWS: &[Attack] = &[
         verdicts: NOTHING_RAISED,
         exit: 0,
         shows: Exit(1),
-        sentence: "{…}the store has stopped; ending, the next start recovers{…}",
+        sentence: STOPPED,
         play: World(life::full_disk),
     },
     Attack {

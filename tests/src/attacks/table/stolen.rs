@@ -3,7 +3,7 @@
 use super::super::Play::Against;
 use super::super::Shows::{Finding, Report};
 use super::super::{Attack, Kept, Who, keys};
-use super::{COMPLETENESS, FRESHNESS, HOLDS, INTEGRITY, NOTHING_RAISED};
+use super::{COMPLETENESS, FRESHNESS, HOLDS, INTEGRITY, NOTHING_RAISED, UNCLOSED};
 
 const WITNESS: &str = "a witness that had cosigned the log";
 const RECEIPTS: &str = "receipts that sidecars kept";
@@ -97,9 +97,7 @@ pub(super) const ROWS: &[Attack] = &[
         verdicts: FRESHNESS,
         exit: 3,
         shows: Finding("unclosed", &[]),
-        sentence: "the chain of container app of pod {…} stopped without an end: record {n} would be its next, and its \
-            last sign of life was at {time}, {…} ago (leaf {n} of log {…}). See whether the pod still runs and \
-            its sidecar reaches the pool.",
+        sentence: UNCLOSED,
         play: Against(keys::cut, Kept::Nothing),
         ..CUT
     },
