@@ -14,12 +14,15 @@ pub mod verify;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
-use crate::corpus::{Workload, Written, write_cri};
+use crate::corpus::{Workload, Written, write_cri, write_payloads};
+use crate::limits::CASE;
 use crate::peers::zstd;
+use crate::process::{Core, eventually};
 use crate::row::Row;
 use crate::settings::Settings;
+use crate::world::{Pod, World};
 
 /// All of them, in the order of their numbers.
 pub const ALL: &[Row] = &[
@@ -43,6 +46,34 @@ pub fn w1(settings: &Settings, dir: &Path) -> Result<(PathBuf, Written)> {
     let path = dir.join("w1.log");
     let written = write_cri(&path, Workload::W1, settings.seed, settings.bytes())?;
     Ok((path, written))
+}
+
+/// The sealed log that a sidecar and a collector made of W1, and W1's payloads as one file.
+pub struct Sealed {
+    /// Its only collector has ended.
+    pub world: World,
+    /// A newline behind each payload.
+    pub payloads: PathBuf,
+    /// What was printed.
+    pub written: Written,
+}
+
+/// Has a sidecar send W1 to a collector, which seals its log; files go to a directory.
+pub fn sealed(settings: &Settings, dir: &Path) -> Result<Sealed> {
+    let (file, written) = w1(settings, dir)?;
+    let payloads = dir.join("payloads");
+    write_payloads(&payloads, Workload::W1, settings.seed, written.lines)?;
+    let mut world = World::start(settings, 1, Core::Others, &[])?;
+    let pod = Pod::numbered(1);
+    std::fs::rename(file, world.container(&pod, "app")?.join("0.log"))?;
+    let sidecar = world.sidecar(&pod, &[])?;
+    eventually("the collector has every line", CASE, || {
+        sidecar.process().goes_on()?;
+        Ok((world.stored()? > written.lines).then_some(()))
+    })?;
+    sidecar.finish()?;
+    world.collectors.first_mut().context("there is a collector")?.terminate()?;
+    Ok(Sealed { world, payloads, written })
 }
 
 /// How many times smaller `zstd -1 -B256K` makes a file.

@@ -4,6 +4,10 @@ go 1.26
 
 tool github.com/codenotary/immudb/cmd/immudb
 
+require indelible.dev/bench/peers/load v0.0.0
+
+replace indelible.dev/bench/peers/load => ../load
+
 require (
 	github.com/codenotary/immudb v1.10.0
 	google.golang.org/grpc v1.57.1

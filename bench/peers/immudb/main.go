@@ -8,44 +8,32 @@ package main
 import (
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
 	"os"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/codenotary/immudb/pkg/api/schema"
 	"github.com/codenotary/immudb/pkg/client"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
-)
-
-// Longest entry that is read, and the most bytes of all of them.
-const (
-	maxEntry   = 16 << 20
-	maxEntries = 2 << 30
+	"indelible.dev/bench/peers/load"
 )
 
 func main() {
 	port := flag.Int("port", 3322, "port of the server on 127.0.0.1")
 	state := flag.String("state", "", "directory for the client's state")
-	file := flag.String("entries", "", "file of entries, each behind its length as a big-endian u32")
-	seconds := flag.Float64("seconds", 10, "length of the window")
-	warm := flag.Float64("warm", 2, "seconds before the window")
-	inFlight := flag.Int("in-flight", 1000, "transactions that wait for their acknowledgement")
+	window := load.Flags(1000)
 	sessions := flag.Int("connections", 8, "sessions that share them")
 	flag.Parse()
-	if err := run(*port, *state, *file, *seconds, *warm, *inFlight, *sessions); err != nil {
+	if err := run(*port, *state, window, *sessions); err != nil {
 		fmt.Fprintln(os.Stderr, "load:", err)
 		os.Exit(1)
 	}
 }
 
-func run(port int, state, file string, seconds, warm float64, inFlight, sessions int) error {
-	entries, err := readEntries(file)
+func run(port int, state string, window *load.Window, sessions int) error {
+	entries, err := window.Entries()
 	if err != nil {
 		return err
 	}
@@ -69,7 +57,7 @@ func run(port int, state, file string, seconds, warm float64, inFlight, sessions
 		return err
 	}
 	// A database takes 30 transactions at a time unless it is told otherwise.
-	settings := &schema.DatabaseNullableSettings{MaxConcurrency: &schema.NullableUint32{Value: uint32(inFlight)}}
+	settings := &schema.DatabaseNullableSettings{MaxConcurrency: &schema.NullableUint32{Value: uint32(window.InFlight)}}
 	if _, err := first.CreateDatabaseV2(ctx, "bench", settings); err != nil {
 		return fmt.Errorf("create the database: %w", err)
 	}
@@ -79,64 +67,9 @@ func run(port int, state, file string, seconds, warm float64, inFlight, sessions
 			return err
 		}
 	}
-	begin := time.Now().Add(time.Duration(warm * float64(time.Second)))
-	end := begin.Add(time.Duration(seconds * float64(time.Second)))
-	var acks, bytes, next atomic.Int64
-	var failed atomic.Pointer[error]
-	var workers sync.WaitGroup
-	for i := range inFlight {
-		workers.Add(1)
-		go func() {
-			defer workers.Done()
-			client := clients[i%len(clients)]
-			for time.Now().Before(end) && failed.Load() == nil {
-				n := next.Add(1)
-				entry := entries[int(n)%len(entries)]
-				key := binary.BigEndian.AppendUint64(nil, uint64(n))
-				if _, err := client.Set(ctx, key, entry); err != nil {
-					failed.Store(&err)
-					return
-				}
-				if now := time.Now(); !now.Before(begin) && now.Before(end) {
-					acks.Add(1)
-					bytes.Add(int64(len(entry)))
-				}
-			}
-		}()
-	}
-	workers.Wait()
-	if err := failed.Load(); err != nil {
-		return *err
-	}
-	return json.NewEncoder(os.Stdout).Encode(map[string]any{
-		"acks": acks.Load(), "bytes": bytes.Load(), "seconds": seconds,
+	return window.Run(entries, func(worker int, n int64, entry []byte) error {
+		key := binary.BigEndian.AppendUint64(nil, uint64(n))
+		_, err := clients[worker%len(clients)].Set(ctx, key, entry)
+		return err
 	})
-}
-
-func readEntries(path string) ([][]byte, error) {
-	whole, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer whole.Close()
-	all, err := io.ReadAll(io.LimitReader(whole, maxEntries))
-	if err != nil {
-		return nil, err
-	}
-	var entries [][]byte
-	for len(all) > 0 {
-		if len(all) < 4 {
-			return nil, fmt.Errorf("%s ends within a length", path)
-		}
-		length := binary.BigEndian.Uint32(all)
-		if length > maxEntry || int(length) > len(all)-4 {
-			return nil, fmt.Errorf("%s has an entry of %d bytes, and not as many follow", path, length)
-		}
-		entries = append(entries, all[4:4+length])
-		all = all[4+length:]
-	}
-	if len(entries) == 0 {
-		return nil, fmt.Errorf("%s has no entries", path)
-	}
-	return entries, nil
 }

@@ -4,6 +4,10 @@ go 1.26.0
 
 tool github.com/nats-io/nats-server/v2
 
+require indelible.dev/bench/peers/load v0.0.0
+
+replace indelible.dev/bench/peers/load => ../load
+
 require github.com/nats-io/nats.go v1.55.0
 
 require (

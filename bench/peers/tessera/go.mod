@@ -2,6 +2,10 @@ module indelible.dev/bench/peers/tessera
 
 go 1.26
 
+require indelible.dev/bench/peers/load v0.0.0
+
+replace indelible.dev/bench/peers/load => ../load
+
 require (
 	github.com/transparency-dev/tessera v1.0.4
 	golang.org/x/mod v0.33.0

@@ -1,16 +1,13 @@
 //! Row 15: what a collector keeps on its disk, proofs included, against the same payloads packed as a file.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
-use super::{real, w1};
-use crate::corpus::{Workload, write_payloads};
-use crate::limits::CASE;
+use super::{Sealed, real, sealed};
 use crate::pairs::{Pairs, Spread};
 use crate::peers::zstd;
-use crate::process::{Core, eventually};
 use crate::row::{Bound, Case, Durability, Outcome, Row, Side};
 use crate::settings::Settings;
-use crate::world::{Pod, World, disk_bytes, version};
+use crate::world::{disk_bytes, version};
 
 /// The row.
 pub const ROW: Row = Row {
@@ -44,25 +41,9 @@ fn run(row: &Row, settings: &Settings) -> Result<Vec<Outcome>> {
         Err(error) => return Ok(vec![row.skipped(case, &error.to_string())]),
     };
     let dir = tempfile::tempdir()?;
-    let (input, written) = w1(settings, dir.path())?;
-    let payloads = dir.path().join("payloads");
-    write_payloads(&payloads, Workload::W1, settings.seed, written.lines)?;
+    let Sealed { world, payloads, written } = sealed(settings, dir.path())?;
     let theirs = zstd::packed_bytes(&peer, &payloads, dir.path())?;
-    std::fs::remove_file(payloads)?;
-
-    let mut world = World::start(settings, 1, Core::Others, &[])?;
-    let pod = Pod::numbered(1);
-    std::fs::rename(input, world.container(&pod, "app")?.join("0.log"))?;
-    let sidecar = world.sidecar(&pod, &[])?;
-    eventually("the collector has every line", CASE, || {
-        sidecar.process().goes_on()?;
-        Ok((world.stored()? > written.lines).then_some(()))
-    })?;
-    sidecar.finish()?;
-    let collector = world.collectors.first_mut().context("there is a collector")?;
-    let data = collector.data();
-    collector.terminate()?;
-    let (all, room) = disk_bytes(&data)?;
+    let (all, room) = disk_bytes(&world.collectors[0].data())?;
     let ours = all.saturating_sub(room);
 
     let one = |figure: f64| Spread::of(&[figure]);

@@ -7,17 +7,16 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 
-use super::{real, w1};
-use crate::corpus::{Workload, write_payloads};
+use super::{Sealed, real, sealed};
 use crate::limits::CASE;
 use crate::pairs;
 use crate::peers::openssl;
-use crate::process::{Core, Process, Spec, eventually};
+use crate::process::{Core, Process, Spec};
 use crate::row::{Bound, Case, Durability, Outcome, Row, Side};
 use crate::settings::Settings;
-use crate::world::{Pod, World, disk_bytes, version};
+use crate::world::{World, disk_bytes, version};
 
 const fn case(name: &'static str, must: f64, aim: f64, does: &'static str) -> Case {
     Case {
@@ -99,23 +98,10 @@ fn verify(input: &Input, core: Core) -> Result<f64> {
     Ok(begin.elapsed().as_secs_f64())
 }
 
-/// Has a sidecar send W1 to a collector, which seals its log.
+/// A sealed log, and a policy that has its key.
 fn input(settings: &Settings, dir: &Path) -> Result<Input> {
-    let (file, written) = w1(settings, dir)?;
-    let payloads = dir.join("payloads");
-    write_payloads(&payloads, Workload::W1, settings.seed, written.lines)?;
-    let mut world = World::start(settings, 1, Core::Others, &[])?;
-    let pod = Pod::numbered(1);
-    std::fs::rename(file, world.container(&pod, "app")?.join("0.log"))?;
-    let sidecar = world.sidecar(&pod, &[])?;
-    eventually("the collector has every line", CASE, || {
-        sidecar.process().goes_on()?;
-        Ok((world.stored()? > written.lines).then_some(()))
-    })?;
-    sidecar.finish()?;
-    let collector = world.collectors.first_mut().context("there is a collector")?;
-    let (data, vkey) = (collector.data(), collector.vkey().to_owned());
-    collector.terminate()?;
+    let Sealed { world, payloads, written } = sealed(settings, dir)?;
+    let (data, vkey) = (world.collectors[0].data(), world.collectors[0].vkey());
     let policy = dir.join("policy");
     std::fs::write(&policy, format!("log {vkey}\nquorum none\n"))?;
     ensure!(data.is_dir(), "the collector has a directory");

@@ -1,0 +1,3 @@
+module indelible.dev/bench/peers/load
+
+go 1.26
