@@ -344,7 +344,8 @@ impl Capture {
         out
     }
 
-    fn poll_is_due(&self, now: Time) -> bool {
+    /// Whether everything will be looked at in the next call of [`work`](Self::work).
+    pub fn poll_is_due(&self, now: Time) -> bool {
         // A clock that was set back must not stop the poll.
         self.polled.is_none_or(|polled| !(0..nanos(POLL_INTERVAL)).contains(&now.since(polled)))
     }
@@ -449,15 +450,12 @@ impl Capture {
     /// Something changed in the log directory.
     pub fn changed(&mut self, changed: &Changed) {
         self.stirred = true;
-        match changed {
-            Changed::Everything => self.polled = None,
-            Changed::Containers(names) => {
-                for name in names {
-                    match self.tails.get_mut(name) {
-                        Some(tail) => tail.look(),
-                        None => self.polled = None,
-                    }
-                }
+        if changed.everything || changed.containers.keys().any(|name| !self.tails.contains_key(name)) {
+            self.polled = None;
+        }
+        for (name, tail) in &mut self.tails {
+            if let Some(made) = changed.of(name) {
+                tail.told(made);
             }
         }
     }

@@ -158,6 +158,12 @@ pub async fn run(parts: Parts, reports: mpsc::Receiver<Report>) -> std::io::Resu
     };
     let mut sidecar = Sidecar::new(parts);
     loop {
+        if sidecar.looks_at_everything()
+            && let Some(changed) = sources.files.pending()
+        {
+            // Told before the listing, a file that is gone by then is missed at its place.
+            sidecar.capture.changed(&changed);
+        }
         let sleep = sidecar.work();
         if sidecar.is_over() {
             return Ok(Ended::Told(sidecar.left()));
@@ -206,6 +212,10 @@ impl Sidecar {
     }
 
     /// Does what is due, and says how long nothing is.
+    fn looks_at_everything(&self) -> bool {
+        self.captures() && self.capture.poll_is_due(self.now().time)
+    }
+
     fn work(&mut self) -> Duration {
         self.reload();
         let now = self.now();

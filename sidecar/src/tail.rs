@@ -15,6 +15,7 @@ mod late;
 mod leave;
 mod long;
 mod read;
+pub mod unseen;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -35,6 +36,7 @@ use begin::{First, Stage};
 use chain::Chain;
 pub use chain::Sealer;
 use long::Long;
+use unseen::{Made, Unseen};
 
 /// What a tail works with, lent to it for one call.
 #[derive(Debug)]
@@ -135,6 +137,8 @@ pub struct Tail {
     /// How far the file in turn goes, as it was last read.
     file_end: Option<Position>,
     look: Look,
+    /// Files that came and went between two listings.
+    unseen: Unseen,
     /// Why the directory cannot be listed.
     unlisted: Trouble,
     /// Why the state cannot be written.
@@ -178,6 +182,12 @@ impl Tail {
     /// The directory is to be listed in the next call of [`work`](Self::work).
     pub fn look(&mut self) {
         self.look = Look::Due;
+    }
+
+    /// The same, and how many log files were made in it, as its watch tells.
+    pub fn told(&mut self, made: Made) {
+        self.unseen.told(made);
+        self.look();
     }
 
     /// Everything of the chain up to `head` is receipted. Says whether there is something to do at once.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use indelible_tests::evidence::{self, StoredChain};
 use indelible_tests::printer::Printer;
 use indelible_tests::world::{Answer, Collector, PodIdentity, Sidecar, SidecarOptions, World, eventually};
+use rustix::process::Signal;
 
 const BOUND: Duration = Duration::from_mins(1);
 
@@ -143,6 +144,30 @@ fn a_file_that_went_unread_is_a_declared_loss() {
     assert_eq!(answer.classes(), ["resumed"], "{}", answer.texts());
     assert_eq!(answer.verdicts["integrity"], "pass");
     assert!(answer.texts().contains("payments/api-0") && answer.texts().contains("app"), "{}", answer.texts());
+}
+
+#[test]
+fn a_file_that_came_and_went_while_the_sidecar_was_stopped_is_a_declared_loss() {
+    let mut scene = Scene::new(2, &SidecarOptions::default());
+    // Rotated while it looks, so that it has seen what was made so far.
+    scene.printer.rotate().unwrap();
+    scene.print(10);
+    scene.sidecar.process().unwrap().signal(Signal::STOP).unwrap();
+    // Three files while nobody looks, of which the kubelet keeps none but the last.
+    let mut old = scene.printer.rotate().unwrap();
+    for _ in 0..2 {
+        scene.printer.print(20, 100).unwrap();
+        std::fs::remove_file(old).unwrap();
+        old = scene.printer.rotate().unwrap();
+    }
+    std::fs::remove_file(old).unwrap();
+    scene.printer.print(10, 100).unwrap();
+    scene.sidecar.process().unwrap().signal(Signal::CONT).unwrap();
+    scene.stored(scene.printer.printed() - 40);
+    let answer = scene.end();
+    assert_eq!((answer.code, answer.classes()), (2, vec!["declared-gap"]), "{}", answer.texts());
+    assert_eq!(answer.verdicts["integrity"], "pass");
+    assert_eq!(scene.chains().len(), 1);
 }
 
 #[test]

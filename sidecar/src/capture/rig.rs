@@ -125,6 +125,8 @@ impl Rig {
         self.run = self.run.wrapping_add(1);
         self.signer = signer(self.run);
         self.flying.clear();
+        // A new run's watch tells of nothing that was made before.
+        self.logs.take_made();
         let (logs, store) = (Box::new(self.logs.clone()), Box::new(self.store.clone()));
         self.capture = Some(Capture::with(self.settings.clone(), self.signer.clone(), logs, store).unwrap());
     }
@@ -191,7 +193,8 @@ impl Rig {
 
     /// Works until there is nothing to do at once, with the directory announced as changed.
     pub(crate) fn settle(&mut self) {
-        self.capture().changed(&crate::watch::Changed::Everything);
+        let changed = crate::watch::Changed { everything: true, blind: false, containers: self.logs.take_made() };
+        self.capture().changed(&changed);
         for _ in 0..1000 {
             self.work();
             let now = self.now;

@@ -4,6 +4,7 @@ mod bad;
 mod bounds;
 mod restarts;
 mod troubles;
+mod unseen;
 
 use std::time::Duration;
 

@@ -9,6 +9,7 @@ use std::rc::{Rc, Weak};
 
 use indelible_chain::id::Time;
 
+use crate::files::FileName;
 use crate::logdir::{Inode, Listed, LogDir, LogFile, Names, Stat};
 
 /// A file: its content outlives its names while it is held.
@@ -52,6 +53,8 @@ struct World {
     listing_refused: bool,
     /// When the newest file was made, if the file system tells such things.
     births: Option<Time>,
+    /// Log files that were made since a watch was asked last.
+    made: BTreeMap<String, u64>,
 }
 
 impl World {
@@ -79,6 +82,10 @@ impl MemoryLogs {
         let number = (1..=taken.len() as u64 + 1).find(|n| !taken.contains(n)).unwrap();
         world.births = world.births.map(|last| last.plus_nanos(1));
         let born = world.births;
+        let made = FileName::parse(name).is_some_and(|parsed| parsed.base == FileName::live(parsed.restart));
+        if made && !world.containers[container].contains_key(name) {
+            *world.made.entry(container.into()).or_default() += 1;
+        }
         let dir = world.containers.get_mut(container).unwrap();
         let file = Rc::clone(dir.entry(name.into()).or_insert_with(|| {
             let (content, broken_from) = (RefCell::default(), Cell::new(None));
@@ -87,6 +94,14 @@ impl MemoryLogs {
         world.known.push(Rc::downgrade(&file));
         file.add(bytes);
         file
+    }
+
+    /// What a watch tells since it told last: log files that were made, by container.
+    pub(crate) fn take_made(&self) -> BTreeMap<String, u64> {
+        let mut world = self.0.borrow_mut();
+        let quiet = world.containers.keys().map(|container| (container.clone(), 0)).collect();
+        let made = std::mem::take(&mut world.made);
+        [quiet, made].into_iter().flatten().collect()
     }
 
     /// From now on the file system tells when files were made.

@@ -95,6 +95,7 @@ impl Tail {
             failing: None,
             file_end: None,
             look: Look::Due,
+            unseen: super::unseen::Unseen::default(),
             unlisted: Trouble::default(),
             unwritten: Trouble::default(),
             crowded: Trouble::default(),

@@ -41,6 +41,19 @@ struct Opened {
 impl Tail {
     /// Lists the directory again and again until nothing new is found.
     pub(super) fn discover(&mut self, e: &mut Edges<'_>) -> Found {
+        let next = self.journal.state().table.next_id();
+        let replaced = self.unseen.is_blind() && self.last_is_removed();
+        let found = self.list_until_nothing_is_new(e);
+        let new = self.journal.state().table.next_id() - next;
+        if found == Found::TooMuch || self.crowded.lasts() || self.stage != Stage::Open {
+            self.unseen.found(new);
+        } else if self.unseen.settle(new, replaced) {
+            self.add_unseen(e, FileId::new(next));
+        }
+        found
+    }
+
+    fn list_until_nothing_is_new(&mut self, e: &mut Edges<'_>) -> Found {
         let mut found = Found::Nothing;
         for _ in 0..MAX_LISTINGS {
             match self.list(e) {
@@ -59,6 +72,12 @@ impl Tail {
             }
         }
         Found::TooMuch
+    }
+
+    /// Whether nothing has the last known file's name any more.
+    fn last_is_removed(&self) -> bool {
+        let held = self.journal.state().table.rows().last().and_then(|row| self.held.get(&row.id));
+        held.is_some_and(|held| held.content.stat().is_ok_and(|stat| stat.names == Names::None))
     }
 
     fn list(&mut self, e: &mut Edges<'_>) -> io::Result<Found> {
@@ -307,17 +326,39 @@ impl Tail {
     /// A restart came and went unseen: its bytes are a gap in front of the next one.
     fn add_missing(&mut self, e: &mut Edges<'_>, missing: Option<u32>) {
         let Some(restart) = missing else { return };
-        let base = FileName::live(restart);
         tracing::warn!(
             container = self.container,
-            file = base,
+            file = FileName::live(restart),
             "a restart's log files were gone before they were seen: what it printed is lost, and a gap says so"
         );
-        let end = GivenUp { offset: 0, bytes: None, reason: GapReason::Unreadable, file: base.clone(), time: e.now };
-        let file = NewFile { restart, base, mark: Mark::default(), identity: Identity::of(&[]), first_time: None };
         // Before whatever of this restart is still to be read.
         let before = self.journal.state().table.rows().iter().take_while(|row| row.restart < restart).count();
-        let index = before.max(self.frozen());
+        self.add_gap(e, restart, before);
+    }
+
+    /// A file came and went unseen: its bytes are a gap before the files from `first_new` on, which are newer.
+    fn add_unseen(&mut self, e: &mut Edges<'_>, first_new: FileId) {
+        let state = self.journal.state();
+        if state.end.is_some() {
+            return;
+        }
+        let rows = state.table.rows();
+        let index = rows.iter().position(|row| row.id >= first_new).unwrap_or(rows.len()).max(self.frozen());
+        let restart =
+            index.checked_sub(1).and_then(|before| rows.get(before)).or(rows.first()).map_or(0, |row| row.restart);
+        tracing::warn!(
+            container = self.container,
+            "a log file was gone before it was seen: what it held is lost, and a gap says so"
+        );
+        self.add_gap(e, restart, index);
+    }
+
+    /// Bytes of an unseen file of a restart are a gap at this index of the table, or behind what reading has reached.
+    fn add_gap(&mut self, e: &mut Edges<'_>, restart: u32, index: usize) {
+        let base = FileName::live(restart);
+        let end = GivenUp { offset: 0, bytes: None, reason: GapReason::Unreadable, file: base.clone(), time: e.now };
+        let file = NewFile { restart, base, mark: Mark::default(), identity: Identity::of(&[]), first_time: None };
+        let index = index.max(self.frozen());
         self.journal.table_mut().insert(index, file, Some(FileEnd::GivenUp(end)));
         let table = self.journal.state().table.clone();
         // A failure is made good before anything else is written or handed out.
