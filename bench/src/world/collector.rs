@@ -1,6 +1,7 @@
 //! A collector: its data directory, its certificate and its process.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -125,16 +126,12 @@ pub fn disk_bytes(dir: &Path) -> Result<(u64, u64)> {
             continue;
         }
         bytes += blocks(&metadata);
-        if entry.path().extension().is_some_and(|extension| extension == "seg") {
-            // Frames end in bytes that are not zero, and zeros follow: what was allocated before it is needed.
-            let content = std::fs::read(entry.path())?;
-            let used = content.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
-            room += (content.len() - used) as u64;
-        }
+        // Allocated behind the file's end, with a block that the end is in.
+        room += blocks(&metadata).saturating_sub(metadata.len().next_multiple_of(metadata.blksize()));
     }
     Ok((bytes, room))
 }
 
 fn blocks(metadata: &std::fs::Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::blocks(metadata) * 512
+    metadata.blocks() * 512
 }
