@@ -106,3 +106,16 @@ fn the_model_names_what_each_kind_of_file_is_worth() {
     assert_eq!(exit(&|image| drop(image.remove("tile/0/000"))), 1);
     assert_eq!(exit(&|image| drop(image.remove("LOCK"))), 0);
 }
+
+#[test]
+fn a_directory_that_is_read_and_written_has_its_empty_directories_too() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::fs::create_dir_all(from.path().join("torn/deep")).unwrap();
+    std::fs::create_dir(from.path().join("segments")).unwrap();
+    std::fs::write(from.path().join("segments/0.seg"), b"frames").unwrap();
+    let image = Image::read(from.path()).unwrap();
+    assert_eq!(image.paths().collect::<Vec<_>>(), ["segments/0.seg"]);
+    image.write(&to.path().join("data"), None).unwrap();
+    assert!(to.path().join("data/torn/deep").is_dir());
+    assert_eq!(Image::read(&to.path().join("data")).unwrap(), image);
+}
