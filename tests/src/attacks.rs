@@ -9,6 +9,7 @@ mod bytes;
 mod forged;
 mod keys;
 mod life;
+mod older;
 pub mod page;
 mod pods;
 pub mod runner;

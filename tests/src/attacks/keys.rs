@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 use super::forged::all;
 use super::stage::{Judge, Stage};
@@ -15,7 +15,7 @@ use crate::tamper::{Image, Rng};
 
 /// When it is judged: what convicts does so at once. With nothing it is late enough that what is missing cannot be on its
 /// way any more, and that a chain without its end is noticed.
-const fn after(kept: Kept) -> Duration {
+pub(super) const fn after(kept: Kept) -> Duration {
     match kept {
         Kept::Nothing => Duration::from_hours(1),
         Kept::Witness | Kept::Receipts | Kept::State => Duration::from_secs(5),
@@ -23,7 +23,7 @@ const fn after(kept: Kept) -> Duration {
 }
 
 /// Judges with what was kept of the honest log, and with nothing else.
-fn with<'a>(kept: Kept, stage: &'a Stage, judge: Judge<'a>) -> Result<Trial> {
+pub(super) fn with<'a>(kept: Kept, stage: &'a Stage, judge: Judge<'a>) -> Result<Trial> {
     let judge = match kept {
         Kept::Witness => {
             let (witness, name) = stage.witness()?;
@@ -32,12 +32,7 @@ fn with<'a>(kept: Kept, stage: &'a Stage, judge: Judge<'a>) -> Result<Trial> {
             return Ok(Trial::judged(judge.witness(&witness).run()?, names));
         }
         Kept::Receipts => judge.flag("--receipts", stage.keep(&stage.receipts)?),
-        Kept::State => {
-            let state = stage.work()?;
-            let answer = stage.judge()?.flag("--state", &state).run()?;
-            ensure!(answer.code == 0, "the honest pool is remembered: {}", answer.texts());
-            judge.flag("--state", state)
-        }
+        Kept::State => judge.remembering(stage.judge()?)?,
         Kept::Nothing => judge,
     };
     // What is read where nothing is raised.

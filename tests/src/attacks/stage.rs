@@ -137,11 +137,16 @@ impl Stage {
         Ok(to)
     }
 
-    /// A witness that has cosigned the newest checkpoint of each log, and its name.
-    pub fn witness(&self) -> Result<(Witness, String)> {
+    /// A witness that knows all logs and has seen nothing yet, and its name.
+    pub fn new_witness(&self) -> Result<(Witness, String)> {
         let name = format!("witness-{}", self.numbers.fetch_add(1, Ordering::Relaxed));
         let logs: Vec<&str> = self.world.collectors.iter().map(Collector::vkey).collect();
-        let witness = Witness::start(&self.world, &name, &logs, &[])?;
+        Ok((Witness::start(&self.world, &name, &logs, &[])?, name))
+    }
+
+    /// A witness that has cosigned the newest checkpoint of each log, and its name.
+    pub fn witness(&self) -> Result<(Witness, String)> {
+        let (witness, name) = self.new_witness()?;
         for image in &self.images {
             witness.cosign(image.get("checkpoint").context("it is sealed")?)?;
         }
@@ -175,7 +180,7 @@ impl Stage {
         }
         let sources = self.world.collectors.iter().map(Collector::data).collect();
         let after = Duration::try_from(Timestamp::now() - self.sealed_at)? + Duration::from_secs(5);
-        Ok(Judge { stage: self, sources, policy, after, flags: vec![] })
+        Ok(Judge { stage: self, sources, policy, quorum: "none".to_owned(), after, flags: vec![] })
     }
 }
 
@@ -191,6 +196,7 @@ pub struct Judge<'a> {
     stage: &'a Stage,
     sources: Vec<PathBuf>,
     policy: String,
+    quorum: String,
     after: Duration,
     flags: Vec<OsString>,
 }
@@ -251,6 +257,22 @@ impl Judge<'_> {
         self
     }
 
+    /// With a witness, by its line in a policy, that must have cosigned each log.
+    #[must_use]
+    pub fn quorum(mut self, name: &str, line: &str) -> Self {
+        self.policy = format!("{}{line}\n", self.policy);
+        name.clone_into(&mut self.quorum);
+        self
+    }
+
+    /// With what `--state` remembers of an honest pool.
+    pub fn remembering(self, honest: Self) -> Result<Self> {
+        let state = self.stage.work()?;
+        let answer = honest.flag("--state", &state).run()?;
+        ensure!(answer.code == 0, "the honest pool is remembered: {}", answer.texts());
+        Ok(self.flag("--state", state))
+    }
+
     /// One more flag.
     #[must_use]
     pub fn flag(mut self, flag: &str, value: impl Into<OsString>) -> Self {
@@ -277,7 +299,7 @@ impl Judge<'_> {
 
     fn flags(&self) -> Result<Vec<OsString>> {
         let policy = self.stage.work()?.join("policy");
-        std::fs::write(&policy, format!("{}quorum none\n", self.policy))?;
+        std::fs::write(&policy, format!("{}quorum {}\n", self.policy, self.quorum))?;
         let mut flags: Vec<OsString> = vec!["--policy".into(), policy.into()];
         flags.extend(["--issuer-keys".into(), self.stage.world.issuer.jwks().into()]);
         flags.extend(["--now".into(), (self.stage.sealed_at + self.after).to_string().into()]);

@@ -4,6 +4,7 @@ use indelible_chain::batch::Batch;
 use indelible_chain::frame::SegmentFrame;
 use indelible_chain::key::PublicKey;
 use indelible_chain::leaf::{Leaf, liveness_heartbeats};
+use indelible_chain::merkle::{MemoryHashes, leaf_hash, prove_consistency};
 use indelible_chain::note::Note;
 use indelible_chain::policy::Policy;
 use indelible_chain::stored::Packer;
@@ -105,6 +106,20 @@ fn the_model_names_what_each_kind_of_file_is_worth() {
     assert_eq!(exit(&|image| image.put("version", &b"2 x\n"[..])), 4);
     assert_eq!(exit(&|image| drop(image.remove("tile/0/000"))), 1);
     assert_eq!(exit(&|image| drop(image.remove("LOCK"))), 0);
+}
+
+#[test]
+fn a_proof_that_a_tree_extends_another_is_the_one_that_the_first_implementation_makes() {
+    for size in 0..=33 {
+        let leaves: Vec<[u8; 1]> = (0..size).map(|n| [n]).collect();
+        let hashes: Vec<wire::Digest> = leaves.iter().map(|leaf| wire::leaf_hash(leaf)).collect();
+        let source: MemoryHashes = leaves.iter().map(|leaf| leaf_hash(leaf)).collect();
+        for old in 0..=size {
+            let other = prove_consistency(old.into(), size.into(), &source).unwrap();
+            let other: Vec<wire::Digest> = other.iter().map(|hash| *hash.as_bytes()).collect();
+            assert_eq!(wire::consistency(old.into(), &hashes), other, "{old} of {size}");
+        }
+    }
 }
 
 #[test]

@@ -82,6 +82,34 @@ pub fn root(hashes: &[Digest]) -> Digest {
     }
 }
 
+/// What shows that the tree over these leaf hashes extends the one over the first `old` of them, after RFC 6962.
+pub fn consistency(old: usize, hashes: &[Digest]) -> Vec<Digest> {
+    let mut proof = Vec::new();
+    extend_proof(&mut proof, old, hashes, true);
+    proof
+}
+
+/// `is_known`: whether who checks it has the root over the first `old` hashes already.
+fn extend_proof(proof: &mut Vec<Digest>, old: usize, hashes: &[Digest], is_known: bool) {
+    if old == 0 {
+        return;
+    }
+    if old == hashes.len() {
+        if !is_known {
+            proof.push(root(hashes));
+        }
+        return;
+    }
+    let (left, right) = hashes.split_at(hashes.len().next_power_of_two() / 2);
+    if old <= left.len() {
+        extend_proof(proof, old, left, is_known);
+        proof.push(root(right));
+    } else {
+        extend_proof(proof, old - left.len(), right, false);
+        proof.push(root(left));
+    }
+}
+
 fn length32(bytes: &[u8]) -> [u8; 4] {
     u32::try_from(bytes.len()).expect("what is built here is short").to_be_bytes()
 }

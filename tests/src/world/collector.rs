@@ -74,6 +74,19 @@ impl Collector {
         Process::start(&format!("collector-{}-second", self.ordinal), &self.dir, &program, &args, &[])
     }
 
+    /// Starts it on `<dir>/data`, another directory of its log, with its certificate, its flags and these, on another port.
+    pub fn start_on(&self, dir: &Path, flags: &[&str]) -> Result<Self> {
+        let mut command = self.command.clone();
+        let at = command.iter().position(|word| word == "--data").context("a collector has a directory")?;
+        command[at + 1] = dir.join("data").into();
+        command.extend(flags.iter().map(OsString::from));
+        let (vkey, uri) = (self.vkey.clone(), self.uri.clone());
+        let (dir, url) = (dir.to_owned(), String::new());
+        let mut collector = Self { dir, ordinal: self.ordinal, vkey, uri, command, url, process: None };
+        collector.run("127.0.0.1:0", &[])?;
+        Ok(collector)
+    }
+
     fn spawn(&self, listen: &str, env: &[(&str, &str)]) -> Result<Process> {
         let mut args = self.command.clone();
         let program = PathBuf::from(args.remove(0));

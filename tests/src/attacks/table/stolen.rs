@@ -1,8 +1,9 @@
-//! Who has a log's volume and key, judged with one mechanism at a time: A2, A3, A6.
+//! Who has a log's volume, with its key or an older copy of it, judged with one mechanism at a time: A2, A3, A4, A6, A27.
 
 use super::super::Play::Against;
 use super::super::Shows::{Finding, Report};
-use super::super::{Attack, Kept, Who, keys};
+use super::super::Verdict::{Fail, Pass, Warn};
+use super::super::{Attack, Kept, Who, keys, older};
 use super::{COMPLETENESS, FRESHNESS, HOLDS, INTEGRITY, NOTHING_RAISED, UNCLOSED};
 
 const WITNESS: &str = "a witness that had cosigned the log";
@@ -22,6 +23,20 @@ const WITHHELD: &str = "log {log} ({…}) gave a receipt at {time} for {records}
 const MISSING: &str = "{records} of container app of pod {…} are missing in all sources; they were printed {when}. That \
     they existed shows {…}, received at {time}. No receipt for them is in evidence, so which log had \
     them cannot be told. Look for copies of the pool's logs that are not among the sources.";
+
+/// An older copy does not tell itself from a newer one whose end was cut off.
+const WITNESSED_LONGER: &str = "log {log} ({…}) is shorter than it was: the witness {witness} has a head of {n} leaves, and it \
+    shows only {n}. Either what was read here is an older copy of its data, or its end was cut off; which of the two \
+    cannot be told from it. It holds output of {…}. Read the collector itself or a newer copy: one that goes on to that \
+    head clears this one. If there is none, leaves were taken back; trust what others hold of it (witness, archive, \
+    receipts), and keep both as evidence.";
+const REMEMBERED_LONGER: &str = "log {log} ({…}) is shorter than it was: an earlier verification ({…}) has a head of {n} \
+    leaves, and it shows only {n}. Either what was read here is an older copy of its data, or its end was cut off; which \
+    of the two cannot be told from it. It holds output of {…}. Read the collector itself or a newer copy: one that goes \
+    on to that head clears this one. If there is none, leaves were taken back; trust what others hold of it (witness, \
+    archive, receipts), and keep both as evidence.";
+const STALE: &str = "log {log} ({…}) has had no new leaf since {time}, {…} ago, and was not sealed. Its collector has stopped, \
+    or does not show what it has. See to the collector; if it is gone for good, keep its volume.";
 
 const DELETE: Attack = Attack {
     name: "A2",
@@ -47,6 +62,18 @@ const CUT: Attack = Attack {
     play: Against(keys::cut, Kept::Witness),
 };
 
+const PUT_BACK: Attack = Attack {
+    name: "A4",
+    who: Who::Volume,
+    does: "puts an older copy of the volume back, on which the collector goes on until its log is longer than it was",
+    by: WITNESS,
+    verdicts: INTEGRITY,
+    exit: 1,
+    shows: Finding("rewritten", &["bad-leaf"]),
+    sentence: WITNESSED,
+    play: Against(older::put_back, Kept::Witness),
+};
+
 const EQUIVOCATE: Attack = Attack {
     name: "A6",
     who: Who::Collector,
@@ -57,6 +84,18 @@ const EQUIVOCATE: Attack = Attack {
     shows: Finding("rewritten", &["bad-leaf"]),
     sentence: WITNESSED,
     play: Against(keys::equivocate, Kept::Witness),
+};
+
+const SHOWN_AGAIN: Attack = Attack {
+    name: "A27",
+    who: Who::Reader,
+    does: "gives an older copy of a log, whose checkpoint the quorum's witness had cosigned",
+    by: "the witness, which has cosigned more since",
+    verdicts: INTEGRITY,
+    exit: 1,
+    shows: Finding("rewritten", &["bad-leaf"]),
+    sentence: WITNESSED_LONGER,
+    play: Against(older::shown_again, Kept::Witness),
 };
 
 /// Their rows.
@@ -101,6 +140,32 @@ pub(super) const ROWS: &[Attack] = &[
         play: Against(keys::cut, Kept::Nothing),
         ..CUT
     },
+    Attack { name: "A4-witness", ..PUT_BACK },
+    Attack {
+        name: "A4-receipt",
+        by: RECEIPTS,
+        shows: Finding("withheld", &["bad-leaf"]),
+        sentence: WITHHELD,
+        play: Against(older::put_back, Kept::Receipts),
+        ..PUT_BACK
+    },
+    Attack {
+        name: "A4-state",
+        by: STATE,
+        sentence: REMEMBERED,
+        play: Against(older::put_back, Kept::State),
+        ..PUT_BACK
+    },
+    Attack {
+        name: "A4-nothing",
+        by: NOTHING,
+        verdicts: [Pass, Pass, Fail, Warn],
+        exit: 2,
+        shows: Finding("gap", &["unclosed"]),
+        sentence: MISSING,
+        play: Against(older::put_back, Kept::Nothing),
+        ..PUT_BACK
+    },
     Attack { name: "A6-witness", ..EQUIVOCATE },
     Attack {
         name: "A6-receipt",
@@ -126,5 +191,34 @@ pub(super) const ROWS: &[Attack] = &[
         sentence: HOLDS,
         play: Against(keys::equivocate, Kept::Nothing),
         ..EQUIVOCATE
+    },
+    Attack { name: "A27-witness", ..SHOWN_AGAIN },
+    Attack {
+        name: "A27-state",
+        by: STATE,
+        sentence: REMEMBERED_LONGER,
+        play: Against(older::shown_again, Kept::State),
+        ..SHOWN_AGAIN
+    },
+    // What a receipt promises may come later than the copy was made: it convicts once a leaf is there that is younger.
+    Attack {
+        name: "A27-receipt",
+        by: "a log that goes on has a new leaf each minute; receipts do not tell an older copy from a lie",
+        verdicts: FRESHNESS,
+        exit: 3,
+        shows: Finding("stale", &["unclosed"]),
+        sentence: STALE,
+        play: Against(older::shown_again, Kept::Receipts),
+        ..SHOWN_AGAIN
+    },
+    Attack {
+        name: "A27-nothing",
+        by: "a log that goes on has a new leaf each minute; nothing is kept elsewhere",
+        verdicts: FRESHNESS,
+        exit: 3,
+        shows: Finding("stale", &["unclosed"]),
+        sentence: STALE,
+        play: Against(older::shown_again, Kept::Nothing),
+        ..SHOWN_AGAIN
     },
 ];
