@@ -2,13 +2,16 @@
 //!
 //! It shares no code with the verifier, the collector or the sidecar: segments are read by [`segments`], links computed
 //! by what [`crate::tamper::wire`] has, and what a container printed is made again by its [`Script`] or, of the recorded
-//! kubelet, by [`crate::oracle`]. Of a run it believes only when files left the disk and when sidecars died.
+//! kubelet, by [`crate::oracle`]. Of a run it believes only when files left the disk and when sidecars died or were stopped.
 
 mod chains;
 mod lines;
 pub(super) mod segments;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
@@ -53,6 +56,8 @@ pub struct Container {
     pub printed: Printed,
     /// When its sidecar was killed.
     pub deaths: Vec<Timestamp>,
+    /// When its sidecar was stopped, and until when.
+    pub stops: Vec<Range<Timestamp>>,
 }
 
 /// A run that is over.

@@ -3,6 +3,7 @@
 //! Lives alternate. A quiet one goes on for a time and ends by SIGKILL from outside, sometimes after it was stopped for
 //! a while; the next one has a step at which it kills itself, and dies there.
 
+use std::ops::Range;
 use std::os::unix::process::ExitStatusExt as _;
 use std::time::{Duration, Instant};
 
@@ -106,8 +107,8 @@ pub struct Mortal {
     pub name: String,
     /// When it died.
     pub deaths: Vec<Timestamp>,
-    /// How often it was stopped.
-    pub stops: u64,
+    /// When it was stopped for a while: from the signal until it went on or died.
+    pub stops: Vec<Range<Timestamp>>,
     /// How many of its lives had a slow disk.
     pub slow: u64,
     /// How often it ended by itself, and badly: its status.
@@ -127,7 +128,7 @@ impl Mortal {
             body,
             name: name.into(),
             deaths: Vec::new(),
-            stops: 0,
+            stops: Vec::new(),
             slow: 0,
             fell: Vec::new(),
             fate,
@@ -186,7 +187,9 @@ impl Mortal {
     }
 
     fn died(&mut self, rng: &mut Rng) {
-        self.deaths.push(Timestamp::now());
+        let now = Timestamp::now();
+        self.deaths.push(now);
+        self.went_on(now);
         let away = match rng.below(10) {
             0..6 => rng.between(0, 300),
             6..9 => rng.between(300, 2000),
@@ -197,6 +200,15 @@ impl Mortal {
         self.asked = false;
     }
 
+    /// If it was stopped, it is not any more.
+    fn went_on(&mut self, now: Timestamp) {
+        if let State::Stopped { .. } = self.state
+            && let Some(stop) = self.stops.last_mut()
+        {
+            stop.end = now;
+        }
+    }
+
     /// Does what is due.
     pub fn tick(&mut self, rng: &mut Rng, histogram: &mut Histogram) -> Result<()> {
         let now = Instant::now();
@@ -205,6 +217,7 @@ impl Mortal {
             State::Dead { until } if now >= until => self.begin(rng, histogram)?,
             State::Stopped { until } if now >= until || !matches!(self.fate, Fate::Dies(_)) => {
                 self.body.process()?.signal(Signal::CONT)?;
+                self.went_on(Timestamp::now());
                 self.state = State::Running { since: now };
             }
             State::Ended | State::Dead { .. } | State::Stopped { .. } => {}
@@ -246,8 +259,9 @@ impl Mortal {
         if !rng.once_in(4) {
             return self.kill(rng, histogram);
         }
+        let stopped = Timestamp::now();
         self.body.process()?.signal(Signal::STOP)?;
-        self.stops += 1;
+        self.stops.push(stopped..stopped);
         let now = Instant::now();
         self.state = State::Stopped { until: now + Duration::from_millis(rng.between(100, 7000) as u64) };
         self.plan = Plan::Quiet { until: now + Duration::from_millis(rng.between(200, 9000) as u64) };

@@ -320,10 +320,11 @@ impl<'a> Stage<'a> {
     fn over(&mut self, pod: Pod) -> Result<()> {
         let (script, files) = pod.generator.end()?;
         let name = format!("{}/app", pod.identity.directory());
-        self.stops += pod.sidecar.stops;
+        self.stops += pod.sidecar.stops.len() as u64;
         self.fell.extend(pod.sidecar.fell);
         let printed = Printed::Script { script, files };
-        self.done.push(judge::Container { name, printed, deaths: pod.sidecar.deaths });
+        let Mortal { deaths, stops, .. } = pod.sidecar;
+        self.done.push(judge::Container { name, printed, deaths, stops });
         Ok(())
     }
 
@@ -406,13 +407,14 @@ impl<'a> Stage<'a> {
             let of_pod = |container: &&String| container.starts_with(&format!("{}/", pod.directory));
             for container in self.trace.heads().keys().filter(of_pod) {
                 let printed = recorded(&self.trace, container, moments);
-                self.done.push(judge::Container { name: container.clone(), printed, deaths: sidecar.deaths.clone() });
+                let (name, deaths, stops) = (container.clone(), sidecar.deaths.clone(), sidecar.stops.clone());
+                self.done.push(judge::Container { name, printed, deaths, stops });
             }
-            self.stops += sidecar.stops;
+            self.stops += sidecar.stops.len() as u64;
             self.fell.extend(sidecar.fell);
         }
         for collector in std::mem::take(&mut self.collectors) {
-            self.stops += collector.stops;
+            self.stops += collector.stops.len() as u64;
             self.slow += collector.slow;
             self.fell.extend(collector.fell);
             if let Body::Collector(collector) = collector.body {

@@ -1,5 +1,6 @@
 //! A container's chains against what it printed: each line once and in its order, and what is missing declared.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -164,17 +165,19 @@ impl Comparison<'_> {
 }
 
 impl Container {
-    /// Why the missing lines could have been read before `said`; `None`: they had left the disk after the sidecar died.
-    fn readable(&self, missing: &std::ops::Range<u64>, said: Timestamp) -> Option<String> {
+    /// Why the missing lines could have been read before `said`; `None`: they had left the disk by then, and the sidecar
+    /// had died since they were printed, or was stopped when they left.
+    fn readable(&self, missing: &Range<u64>, said: Timestamp) -> Option<String> {
         let until = said + SLACK;
         for (begun, gone) in self.printed.files_of(missing) {
-            match gone {
-                Some(gone) if gone <= until => {}
-                Some(gone) => return Some(format!("although they left the disk at {gone}, after {said}")),
-                None => return Some("although they have never left the disk".to_owned()),
+            let Some(gone) = gone else { return Some("although they have never left the disk".to_owned()) };
+            if gone > until {
+                return Some(format!("although they left the disk at {gone}, after {said}"));
             }
-            if !self.deaths.iter().any(|death| *death <= until && begun.is_none_or(|begun| *death + SLACK >= begun)) {
-                return Some("although the sidecar has lived all the time".to_owned());
+            let has_died = |death: &Timestamp| *death <= until && begun.is_none_or(|begun| *death + SLACK >= begun);
+            let was_stopped = |stop: &Range<Timestamp>| stop.start <= gone + SLACK && gone <= stop.end + SLACK;
+            if !self.deaths.iter().any(has_died) && !self.stops.iter().any(was_stopped) {
+                return Some("although the sidecar has run all the time".to_owned());
             }
         }
         None
@@ -197,7 +200,7 @@ impl Printed {
     }
 
     /// About how many bytes some lines had, exact where whole files are meant.
-    fn bytes_of(&self, range: &std::ops::Range<u64>) -> u64 {
+    fn bytes_of(&self, range: &Range<u64>) -> u64 {
         match self {
             Self::Script { files, .. } => shared(files, range)
                 .map(|(file, lines)| u128::from(file.bytes) * u128::from(lines) / u128::from(file.next - file.first))
@@ -208,7 +211,7 @@ impl Printed {
     }
 
     /// Of the files that hold some lines: when each was made, if that is known, and when it had left the disk.
-    fn files_of(&self, range: &std::ops::Range<u64>) -> Vec<(Option<Timestamp>, Option<Timestamp>)> {
+    fn files_of(&self, range: &Range<u64>) -> Vec<(Option<Timestamp>, Option<Timestamp>)> {
         match self {
             Self::Script { files, .. } => shared(files, range).map(|(file, _)| (Some(file.begun), file.gone)).collect(),
             Self::Recorded { gone, .. } => range.clone().map(|n| (None, gone[index(n)])).collect(),
@@ -244,7 +247,7 @@ impl Printed {
     }
 }
 
-fn shared<'a>(files: &'a [Written], range: &std::ops::Range<u64>) -> impl Iterator<Item = (&'a Written, u64)> {
+fn shared<'a>(files: &'a [Written], range: &Range<u64>) -> impl Iterator<Item = (&'a Written, u64)> {
     let (from, to) = (range.start, range.end);
     let lines = move |file: &Written| file.next.min(to).saturating_sub(file.first.max(from));
     files.iter().map(move |file| (file, lines(file))).filter(|(_, lines)| *lines > 0)
