@@ -54,8 +54,8 @@ pub struct Container {
     pub name: String,
     /// What it printed.
     pub printed: Printed,
-    /// When its sidecar was killed.
-    pub deaths: Vec<Timestamp>,
+    /// When its sidecar was killed, and until the next one began.
+    pub deaths: Vec<Range<Timestamp>>,
     /// When its sidecar was stopped, and until when.
     pub stops: Vec<Range<Timestamp>>,
 }

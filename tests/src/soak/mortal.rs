@@ -105,8 +105,8 @@ pub struct Mortal {
     pub body: Body,
     /// What it is called.
     pub name: String,
-    /// When it died.
-    pub deaths: Vec<Timestamp>,
+    /// When it died, and until when it was dead.
+    pub deaths: Vec<Range<Timestamp>>,
     /// When it was stopped for a while: from the signal until it went on or died.
     pub stops: Vec<Range<Timestamp>>,
     /// How many of its lives had a slow disk.
@@ -188,7 +188,7 @@ impl Mortal {
 
     fn died(&mut self, rng: &mut Rng) {
         let now = Timestamp::now();
-        self.deaths.push(now);
+        self.deaths.push(now..now);
         self.went_on(now);
         let away = match rng.below(10) {
             0..6 => rng.between(0, 300),
@@ -296,6 +296,9 @@ impl Mortal {
         if self.body.kind() == Kind::Collector && matches!(self.fate, Fate::Dies(_)) && rng.once_in(4) {
             env.push(("INDELIBLE_SLOW", &slow));
             self.slow += 1;
+        }
+        if let Some(death) = self.deaths.last_mut().filter(|death| death.is_empty()) {
+            death.end = Timestamp::now();
         }
         self.body.begin(&env)?;
         self.state = State::Running { since: Instant::now() };

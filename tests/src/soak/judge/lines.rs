@@ -166,7 +166,7 @@ impl Comparison<'_> {
 
 impl Container {
     /// Why the missing lines could have been read before `said`; `None`: they had left the disk by then, and the sidecar
-    /// had died since they were printed, or was stopped when they left.
+    /// had died since they were printed, or was dead or stopped when they left.
     fn readable(&self, missing: &Range<u64>, said: Timestamp) -> Option<String> {
         let until = said + SLACK;
         for (begun, gone) in self.printed.files_of(missing) {
@@ -174,10 +174,13 @@ impl Container {
             if gone > until {
                 return Some(format!("although they left the disk at {gone}, after {said}"));
             }
-            let has_died = |death: &Timestamp| *death <= until && begun.is_none_or(|begun| *death + SLACK >= begun);
-            let was_stopped = |stop: &Range<Timestamp>| stop.start <= gone + SLACK && gone <= stop.end + SLACK;
-            if !self.deaths.iter().any(has_died) && !self.stops.iter().any(was_stopped) {
-                return Some("although the sidecar has run all the time".to_owned());
+            let has_died = |death: &Range<Timestamp>| {
+                death.start <= until && begun.is_none_or(|begun| death.start + SLACK >= begun)
+            };
+            let was_away = |away: &Range<Timestamp>| away.start <= gone + SLACK && gone <= away.end + SLACK;
+            if !self.deaths.iter().any(has_died) && !self.deaths.iter().chain(&self.stops).any(was_away) {
+                let begun = begun.map(|begun| format!(" from {begun}")).unwrap_or_default();
+                return Some(format!("although the sidecar has run all the time{begun} until they left at {gone}"));
             }
         }
         None

@@ -32,7 +32,7 @@ struct Scene {
     session: Session,
     logs: [Writer; 2],
     written: Vec<Written>,
-    deaths: Vec<Timestamp>,
+    deaths: Vec<Range<Timestamp>>,
     stops: Vec<Range<Timestamp>>,
     repeated: BTreeSet<(usize, Digest)>,
 }
@@ -47,7 +47,7 @@ impl Scene {
         let logs = ["a", "b"].map(|name| Writer::new(&mut rng, name, 4096, NOW));
         let file = |first, gone| Written { first, next: first + 10, bytes: 1000, begun: at(0), gone };
         let written = vec![file(0, Some(at(10))), file(10, None)];
-        let (deaths, stops, repeated) = (vec![at(5)], Vec::new(), BTreeSet::new());
+        let (deaths, stops, repeated) = (vec![at(5)..at(6)], Vec::new(), BTreeSet::new());
         let mut scene = Self { pod, session, logs, written, deaths, stops, repeated };
         for log in &mut scene.logs {
             log.session(&scene.pod, &scene.session, NOW);

@@ -27,7 +27,7 @@ fn what_could_have_been_read_is_lost_although_it_is_declared() {
     assert!(told(&Scene::taken_over(3, 10, 12, |scene| scene.deaths.clear()), 6).contains("run all the time"));
     // It died before there was the file, or after it had been declared.
     for died in [-1, 13] {
-        let verdict = Scene::taken_over(3, 10, 12, |scene| scene.deaths = vec![at(died)]);
+        let verdict = Scene::taken_over(3, 10, 12, |scene| scene.deaths = vec![at(died)..at(died + 1)]);
         assert!(told(&verdict, 6).contains("run all the time"), "{died}");
     }
 }
@@ -47,6 +47,24 @@ fn what_left_the_disk_while_the_sidecar_was_stopped_is_declared_and_counted_apar
         scene.stops.push(at(9)..at(11));
     });
     assert_eq!((verdict.lost, verdict.declared, verdict.wrong.len()), (0, 6, 0), "{:?}", verdict.wrong);
+}
+
+#[test]
+fn what_came_and_went_while_the_sidecar_was_dead_is_declared_and_counted_apart() {
+    let judged = |death: Range<Timestamp>| {
+        Scene::taken_over(3, 10, 12, |scene| {
+            scene.written[0].begun = at(7);
+            scene.deaths = vec![at(1)..at(2), death];
+        })
+    };
+    for death in [at(5)..at(11), at(5)..at(10), at(5)..at_ms(9_900)] {
+        let verdict = judged(death.clone());
+        assert_eq!((verdict.lost, verdict.declared, verdict.wrong.len()), (0, 6, 0), "{death:?}: {:?}", verdict.wrong);
+    }
+    // The next sidecar was there before the file had left.
+    for death in [at(5)..at_ms(9_899), at(5)..at(6)] {
+        assert!(told(&judged(death.clone()), 6).contains("run all the time"), "{death:?}");
+    }
 }
 
 #[test]
