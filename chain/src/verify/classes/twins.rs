@@ -15,9 +15,10 @@ use super::super::limits::{NAMED, OVERLAP};
 use super::super::text::{Utc, list};
 use super::findings::{About, Findings, INVENTED};
 
-/// A session signs a heartbeat dated over 60 s after another session of that pod UID was introduced (dated: the smaller
-/// of signed time and `received_at`, for both); or two chains resume one chain; or a leaf 1 received over 60 s after
-/// statement 11 for its pod: authenticity fail, undecided, all named.
+/// A session signs a heartbeat dated over 60 s after another session of that pod UID was introduced (a heartbeat is dated
+/// by the smaller of signed time and `received_at`, a session by its own start, but neither before the first nor after
+/// the last log received it); or two chains resume one chain; or a leaf 1 received over 60 s after statement 11 for its
+/// pod: authenticity fail, undecided, all named.
 ///
 /// A log whose `received_at` fell by over 60 s dates nothing here: what is left is what was signed.
 /// "Another" is one that was introduced later: every restart of a sidecar goes on after the session before it was.
@@ -27,13 +28,18 @@ pub(super) fn twins(case: &Case<'_>, out: &mut Findings) {
     after_the_end(case, out);
 }
 
-/// When a session was introduced: the smaller of its own time and that of its leaves, the latest of these, so that one
-/// collector's slow clock makes no twin.
+/// When a session was introduced. What it says itself counts as far as collectors bear it out: whoever holds a token
+/// says anything, and an honest sidecar's clock may have stepped back since the life before. Nor is it the first or the
+/// last that collectors say: one of them may have a wrong clock, and a session that lives on comes to others of the
+/// pool hours later. Lives that follow each other are in order whatever their sidecars' clocks say, since all
+/// introductions of the one come before all of the other.
 fn introduced(case: &Case<'_>, session: SessionNo) -> Option<Time> {
     let facts = case.facts.of_session(session);
     let started = facts.session.as_ref().filter(|_| facts.is_attested())?.started_at;
     let leaves = facts.leaves.iter().filter(|leaf| !leaf.is_foreign && has_clock(case, leaf));
-    Some(leaves.map(|leaf| leaf.received_at).max().map_or(started, |received| received.min(started)))
+    let received = leaves.map(|leaf| leaf.received_at);
+    let (first, last) = (received.clone().min(), received.max());
+    Some(first.zip(last).map_or(started, |(first, last)| started.clamp(first, last)))
 }
 
 /// Whether the time of a leaf accuses anyone: the clock of a log that went back was wrong before or after, and nothing
@@ -136,10 +142,10 @@ mod tests {
 
     #[test]
     fn a_session_that_speaks_over_a_minute_after_the_next_was_introduced_is_a_twin() {
-        for (seconds, is_twin) in [(94, false), (95, true)] {
+        for (seconds, is_twin) in [(95, false), (96, true)] {
             let mut shop = World::shop_before_signing();
             restart(&mut shop);
-            shop.world.logs[0].heartbeats(&[shop.sidecar.heartbeat(&[], at(seconds))], at(96));
+            shop.world.logs[0].heartbeats(&[shop.sidecar.heartbeat(&[], at(seconds))], at(97));
             shop.world.sign_all();
             let report = shop.world.judge();
             if is_twin {
@@ -147,6 +153,135 @@ mod tests {
                 assert!(text.contains("pod shop/cart-0") && text.contains("undecided"), "{text}");
             } else {
                 assert_honest(&report);
+            }
+        }
+    }
+
+    const HOUR: i64 = 3600;
+
+    /// The sessions of one pod, as three collectors see them whose clocks are ahead by so many seconds. Times are given
+    /// in seconds as they really are, but those that a sidecar signs.
+    struct Lives {
+        world: World,
+        ahead: [i64; 3],
+    }
+
+    impl Lives {
+        fn new(ahead: [i64; 3]) -> Self {
+            let mut world = World::of(3);
+            for (log, ahead) in world.logs.iter_mut().zip(ahead) {
+                log.entries.clear();
+                log.start(at(ahead));
+            }
+            Self { world, ahead }
+        }
+
+        /// A session that starts at a time by its own clock, and that these collectors take in when they do.
+        fn begin(&mut self, seed: u8, started_at: i64, introductions: &[(usize, i64)]) -> Sidecar {
+            let sidecar = Sidecar::of("cart-0", seed, at(started_at));
+            for (log, now) in introductions {
+                self.introduce(&sidecar, *log, *now);
+            }
+            sidecar
+        }
+
+        fn introduce(&mut self, sidecar: &Sidecar, log: usize, now: i64) {
+            self.world.logs[log].introduce(sidecar, at(now + self.ahead[log]));
+        }
+
+        fn beat(&mut self, sidecar: &Sidecar, signed: i64, log: usize, now: i64) {
+            self.world.logs[log].heartbeats(&[sidecar.heartbeat(&[], at(signed))], at(now + self.ahead[log]));
+        }
+
+        fn twins(mut self) -> Vec<String> {
+            self.world.sign_all();
+            self.world.terms.now = at(12 * HOUR);
+            let findings = self.world.judge().findings.into_iter();
+            findings.filter(|finding| finding.class == Class::Twins).map(|finding| finding.text).collect()
+        }
+    }
+
+    /// One collector's clock an hour off, or none.
+    fn one_collector_off() -> impl Iterator<Item = [i64; 3]> {
+        let off = (0..3).flat_map(|log| {
+            [-HOUR, HOUR].map(|off| {
+                let mut ahead = [0; 3];
+                ahead[log] = off;
+                ahead
+            })
+        });
+        std::iter::once([0; 3]).chain(off)
+    }
+
+    #[test]
+    fn a_sidecar_whose_clock_steps_back_between_two_lives_is_no_twin_of_itself() {
+        for back in [25, HOUR] {
+            let mut lives = Lives::new([0; 3]);
+            let old = lives.begin(1, 0, &[(0, 1), (1, 1)]);
+            lives.beat(&old, 8, 1, 9);
+            let new = lives.begin(2, 12 - back, &[(0, 13), (1, 13)]);
+            for n in 1..=10 {
+                lives.beat(&new, 12 - back + n * 300, 0, 12 + n * 300);
+            }
+            assert_eq!(lives.twins(), [""; 0], "{back} s back");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_an_hour_off_makes_no_twins_of_two_lives() {
+        // Both lives, or the one or the other, on a node whose clock is wrong, or else a collector's is.
+        let nodes = [(-HOUR, -HOUR), (HOUR, HOUR), (-HOUR, 0), (0, -HOUR), (HOUR, 0), (0, HOUR)];
+        let nodes = nodes.map(|(old, new)| ([0; 3], old, new));
+        for (ahead, old_ahead, new_ahead) in one_collector_off().map(|ahead| (ahead, 0, 0)).chain(nodes) {
+            for (old_logs, new_logs) in [([0, 1], [0, 2]), ([1, 0], [2, 1]), ([0, 1], [0, 1]), ([2, 1], [1, 0])] {
+                let mut lives = Lives::new(ahead);
+                let old = lives.begin(1, old_ahead, &old_logs.map(|log| (log, 1)));
+                lives.beat(&old, 270 + old_ahead, old_logs[0], 271);
+                lives.beat(&old, 300 + old_ahead, old_logs[1], 301);
+                let new = lives.begin(2, 310 + new_ahead, &new_logs.map(|log| (log, 311)));
+                for n in 1..=30 {
+                    let now = 310 + n * 300;
+                    lives.beat(&new, now + new_ahead, new_logs[usize::from(n % 2 == 0)], now + 1);
+                }
+                assert_eq!(lives.twins(), [""; 0], "{ahead:?} {old_ahead} {new_ahead}: {old_logs:?} {new_logs:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_session_of_a_stolen_token_is_a_twin_whatever_it_says_of_its_start() {
+        for started_at in [-100_000_000, -HOUR, 50, 100, HOUR, 100_000_000] {
+            for is_introduced_again in [false, true] {
+                let mut lives = Lives::new([0; 3]);
+                let pod = lives.begin(1, 0, &[(0, 1), (1, 1)]);
+                // It signs no heartbeat that would tell.
+                lives.begin(2, started_at, &[(2, 100)]);
+                if is_introduced_again {
+                    // That the pod's own comes to another collector later makes it no younger.
+                    lives.introduce(&pod, 2, 130);
+                }
+                lives.beat(&pod, 161, 1, 162);
+                let twins = lives.twins();
+                assert_eq!(twins.len(), 1, "{started_at}: {twins:?}");
+                assert!(twins[0].contains("had been introduced for the same pod at"), "{}", twins[0]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_session_of_a_stolen_token_is_a_twin_though_a_clock_is_an_hour_off() {
+        let nodes = [-HOUR, HOUR].map(|off| ([0; 3], off));
+        for (ahead, node) in one_collector_off().map(|ahead| (ahead, 0)).chain(nodes) {
+            for at_logs in [&[0][..], &[1], &[2], &[0, 1], &[1, 2], &[0, 1, 2]] {
+                for started_at in [-100_000_000, 2 * HOUR, 100_000_000] {
+                    let mut lives = Lives::new(ahead);
+                    let pod = lives.begin(1, node, &[(0, 1), (1, 1), (2, HOUR)]);
+                    lives.begin(2, started_at, &at_logs.iter().map(|log| (*log, 2 * HOUR)).collect::<Vec<_>>());
+                    let now = 3 * HOUR + 70;
+                    lives.beat(&pod, now + node, 0, now);
+                    let twins = lives.twins();
+                    assert_eq!(twins.len(), 1, "{ahead:?} {node} {at_logs:?} {started_at}: {twins:?}");
+                }
             }
         }
     }
