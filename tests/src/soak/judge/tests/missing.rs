@@ -146,12 +146,12 @@ fn recorded(gone: &[Option<Timestamp>]) -> Printed {
 }
 
 /// What is held of recorded lines: `None` is a gap that is said after 12 s.
-fn held(gone: &[Option<Timestamp>], records: &[(i64, Option<&str>)]) -> Verdict {
+fn held(gone: &[Option<Timestamp>], records: &[(u8, i64, Option<&str>)]) -> Verdict {
     let mut scene = Scene::new();
     let mut chain = scene.chain(0, None, &[]);
-    for (time, payload) in records {
+    for (source, time, payload) in records {
         match payload {
-            Some(payload) => chain.push(NOW + time, 1, payload.as_bytes().to_vec()),
+            Some(payload) => chain.push(NOW + time, *source, payload.as_bytes().to_vec()),
             None => chain.say(NOW + 12 * SECOND, r#"{"kind":"gap","reason":"unreadable","file":"0.log","bytes":null}"#),
         }
     }
@@ -162,7 +162,7 @@ fn held(gone: &[Option<Timestamp>], records: &[(i64, Option<&str>)]) -> Verdict 
 
 #[test]
 fn recorded_lines_may_be_alike_and_are_each_there_once() {
-    let (same, last) = ((0, Some("same")), (2, Some("the last one")));
+    let (same, last) = ((1, 0, Some("same")), (1, 2, Some("the last one")));
     let verdict = held(&[None; 3], &[same, same, last]);
     assert_eq!((verdict.wrong.len(), verdict.held, verdict.printed_bytes), (0, 3, 20), "{:?}", verdict.wrong);
     let verdict = held(&[None; 3], &[same, last]);
@@ -170,13 +170,13 @@ fn recorded_lines_may_be_alike_and_are_each_there_once() {
     let verdict = held(&[None; 3], &[same, same, same, last]);
     assert_eq!((verdict.duplicated, verdict.lost, verdict.wrong.len()), (1, 0, 1), "{:?}", verdict.wrong);
     // At another time it is not that line.
-    let verdict = held(&[None; 3], &[same, same, (3, last.1)]);
+    let verdict = held(&[None; 3], &[same, same, (1, 3, last.2)]);
     assert_eq!((verdict.held, verdict.lost, verdict.wrong.len()), (2, 1, 2), "{:?}", verdict.wrong);
 }
 
 #[test]
 fn the_end_of_a_line_whose_beginning_is_gone_counts_as_missing_and_only_behind_what_says_so() {
-    let (same, gap, rest) = ((0, Some("same")), (0, None), (9, Some("last one")));
+    let (same, gap, rest) = ((1, 0, Some("same")), (3, 0, None), (1, 9, Some("last one")));
     let verdict = held(&[None, None, Some(at(10))], &[same, same, gap, rest]);
     assert_eq!((verdict.wrong.len(), verdict.held, verdict.declared), (0, 2, 1), "{:?}", verdict.wrong);
     assert_eq!(verdict.declared_bytes, 12);
@@ -189,9 +189,12 @@ fn the_end_of_a_line_whose_beginning_is_gone_counts_as_missing_and_only_behind_w
     // What could have been read is lost.
     let verdict = held(&[None; 3], &[same, same, gap, rest]);
     assert!(told(&verdict, 1).contains("never left the disk"));
+    // It is of the same stream.
+    let verdict = held(&[None, None, Some(at(10))], &[same, same, gap, (2, 9, rest.2)]);
+    assert_eq!((verdict.held, verdict.declared, verdict.lost), (2, 0, 1), "{:?}", verdict.wrong);
     // Of each stream one line at most.
     let gone = [None, Some(at(10)), Some(at(10)), Some(at(10))];
-    let verdict = held(&gone, &[same, gap, (9, Some("ame")), rest, (9, Some("er last one"))]);
+    let verdict = held(&gone, &[same, gap, (1, 9, Some("ame")), rest, (1, 9, Some("er last one"))]);
     assert_eq!((verdict.declared, verdict.lost, verdict.wrong.len()), (2, 1, 2), "{:?}", verdict.wrong);
     assert!(verdict.wrong[0].contains("a record that is no line that was printed: er last one"), "{:?}", verdict.wrong);
 }
