@@ -7,11 +7,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -159,7 +160,7 @@ fn a_process_that_is_killed_at_any_step_has_lost_nothing_that_it_acknowledged() 
 }
 
 #[test]
-fn a_process_that_is_killed_while_it_sets_a_torn_tail_aside_keeps_the_tail_and_says_it_once() {
+fn a_process_that_is_killed_while_it_sets_a_torn_tail_aside_keeps_the_tail_and_says_and_logs_it_once() {
     for step in ["recover-copied", "recover-cut"] {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
@@ -171,8 +172,14 @@ fn a_process_that_is_killed_while_it_sets_a_torn_tail_aside_keeps_the_tail_and_s
         OpenOptions::new().append(true).open(newest).unwrap().write_all(torn).unwrap();
         let (status, died) = run(&data, step);
         assert_eq!((status.signal(), said(&died, "ack ").len()), (Some(SIGKILL), 0), "{step} was not come to");
-        for _ in 0..2 {
-            check(&data, &first, step);
+        for is_first in [true, false] {
+            let log = dir.path().join("log");
+            let to = Arc::new(File::create(&log).unwrap());
+            let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(to).finish();
+            tracing::subscriber::with_default(subscriber, || check(&data, &first, step));
+            let logged = std::fs::read_to_string(log).unwrap();
+            let warns = logged.contains("a torn tail is set aside") && logged.contains("bytes=33");
+            assert_eq!(warns, is_first, "{step}: {logged}");
             let kept: Vec<_> =
                 std::fs::read_dir(data.join("torn")).unwrap().map(|entry| entry.unwrap().path()).collect();
             assert_eq!(kept.len(), 1, "{step}: {kept:?}");

@@ -118,6 +118,9 @@ pub struct LogSummary {
     pub sealed: bool,
     /// Witnesses of the policy that cosigned the largest checkpoint that meets it.
     pub witnesses: Vec<String>,
+    /// What was kept of the log elsewhere and compared with it, for a person. With nothing, whoever has the log's key
+    /// could have signed another history, and it would not show.
+    pub bound_by: Vec<String>,
 }
 
 /// A chain as all sources together show it.

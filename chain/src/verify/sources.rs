@@ -146,7 +146,7 @@ impl<'a> Sources<'a> {
             for view in views {
                 let facts = case.facts.view(*view);
                 for head in &facts.heads {
-                    let by = format!("the source {}", case.facts.source_of(*view).label);
+                    let by = by_source(case, *view);
                     let Head { size, root, witnesses, cosigned_at: _ } = head.clone();
                     self.claims[facts.log].push(Claim { size, root, by, witnesses, is_older: false });
                 }
@@ -203,6 +203,11 @@ impl<'a> Sources<'a> {
             }
         }
     }
+}
+
+/// Whose word the checkpoints of a view are.
+pub(super) fn by_source(case: &Case<'_>, view: ViewId) -> String {
+    format!("the source {}", case.facts.source_of(view).label)
 }
 
 fn continued_by(case: &Case<'_>, successor: ViewId) -> String {

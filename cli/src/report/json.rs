@@ -38,6 +38,7 @@ struct Log<'a> {
     newest_leaf_time: Option<String>,
     sealed: bool,
     witnesses: &'a [String],
+    bound_by: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -115,9 +116,9 @@ fn time(time: Option<Time>) -> Option<String> {
 }
 
 fn log(log: &LogSummary) -> Log<'_> {
-    let LogSummary { origin, source, size, root, newest_leaf_time, sealed, witnesses } = log;
-    let root = BASE64_STANDARD.encode(root.as_bytes());
-    Log { origin, source, size: *size, root, newest_leaf_time: time(*newest_leaf_time), sealed: *sealed, witnesses }
+    let LogSummary { origin, source, size, root, newest_leaf_time, sealed, witnesses, bound_by } = log;
+    let (root, sealed) = (BASE64_STANDARD.encode(root.as_bytes()), *sealed);
+    Log { origin, source, size: *size, root, newest_leaf_time: time(*newest_leaf_time), sealed, witnesses, bound_by }
 }
 
 fn chain(chain: &ChainSummary) -> Chain<'_> {
@@ -151,5 +152,28 @@ fn found(finding: &Finding) -> Found<'_> {
         batch_index: finding.batch_index.map(indelible_chain::id::LeafIndex::get),
         text: &finding.text,
         accepted: finding.accepted.as_deref(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use indelible_chain::digest::Digest;
+
+    use super::*;
+
+    #[test]
+    fn a_log_says_what_binds_it() {
+        let summary = LogSummary {
+            origin: "c0".into(),
+            source: "./c0".into(),
+            size: 1,
+            root: Digest::default(),
+            newest_leaf_time: None,
+            sealed: true,
+            witnesses: Vec::new(),
+            bound_by: vec!["one receipt".into()],
+        };
+        let json = serde_json::to_value(log(&summary)).unwrap();
+        assert_eq!(json["bound_by"], serde_json::json!(["one receipt"]));
     }
 }

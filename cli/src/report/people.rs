@@ -29,6 +29,7 @@ pub fn render(report: &Report, width: Option<u16>) -> String {
         let _ = writeln!(out, "\n{}", chains(&report.chains, width));
     }
     findings(&mut out, &report.findings);
+    unbound(&mut out, &report.logs);
     let _ = writeln!(out, "\n{}", closing(report));
     out
 }
@@ -171,6 +172,20 @@ fn findings(out: &mut String, findings: &[Finding]) {
     }
 }
 
+/// What cannot be known of logs that nothing kept elsewhere was compared with.
+fn unbound(out: &mut String, logs: &[LogSummary]) {
+    let unbound: Vec<_> = logs.iter().filter(|log| log.bound_by.is_empty()).map(|log| one_line(&log.origin)).collect();
+    if !unbound.is_empty() {
+        let _ = writeln!(
+            out,
+            "\nNothing kept elsewhere was compared with {}: no cosignature, receipt or earlier checkpoint. Whoever has such \
+             a log's key could have signed another history of it, and this could not tell; --state DIR remembers for \
+             the next time.",
+            unbound.join(", "),
+        );
+    }
+}
+
 /// What it comes down to, and what to do next.
 fn closing(report: &Report) -> String {
     let text = match report.exit {
@@ -196,4 +211,34 @@ fn closing(report: &Report) -> String {
     };
     let style = if report.exit == 0 { AnsiColor::Green.on_default() } else { bold() };
     format!("{} (exit {})", styled(style, text), report.exit)
+}
+
+#[cfg(test)]
+mod tests {
+    use indelible_chain::digest::Digest;
+
+    use super::*;
+
+    fn log(origin: &str, bound_by: &[&str]) -> LogSummary {
+        LogSummary {
+            origin: origin.into(),
+            source: "./c0".into(),
+            size: 1,
+            root: Digest::default(),
+            newest_leaf_time: None,
+            sealed: true,
+            witnesses: Vec::new(),
+            bound_by: bound_by.iter().map(|by| (*by).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_known_is_said_of_the_logs_that_nothing_binds() {
+        let mut out = String::new();
+        unbound(&mut out, &[log("c0", &["one receipt"]), log("c1", &["the witness w"])]);
+        assert_eq!(out, "");
+        unbound(&mut out, &[log("c0", &[]), log("c1", &["one receipt"]), log("c2\u{1b}", &[])]);
+        assert!(out.starts_with("\nNothing kept elsewhere was compared with c0, c2"), "{out}");
+        assert!(!out.contains("c1") && !out.contains('\u{1b}') && out.ends_with("the next time.\n"), "{out}");
+    }
 }

@@ -361,6 +361,11 @@ fn unsaid(shared: &Shared) -> Result<Vec<Statement>, OpenError> {
         let (bytes, sha256) = digest.map_err(|e| ReadError::io(&path, e))?;
         let recovered = Statement::Recovered { bytes, sha256 };
         if !is_said(shared, index.min(leaves), leaves, &recovered)? {
+            tracing::warn!(
+                file = path,
+                bytes,
+                "a torn tail is set aside, as after a power loss: nothing in it has a receipt"
+            );
             statements.push(recovered);
         }
     }

@@ -11,7 +11,9 @@ use super::super::case::{Admission, Case};
 use super::super::class::Level;
 use super::super::facts::{ChainNo, Place, ViewId};
 use super::super::join::{Edge, Joined};
+use super::super::limits::NAMED;
 use super::super::report::{ChainSummary, Counts, LogSummary, Report, Route, Stretch, exit_code, verdicts};
+use super::super::sources::by_source;
 use super::super::terms::Scope;
 use super::findings::Findings;
 
@@ -84,7 +86,29 @@ fn log_summary(case: &Case<'_>, view: ViewId) -> LogSummary {
         newest_leaf_time: facts.newest,
         sealed: facts.sealed.is_some(),
         witnesses: case.witnessed[view.0].as_ref().map(|witnessed| witnessed.by.clone()).unwrap_or_default(),
+        bound_by: bound_by(case, view),
     }
+}
+
+/// What was kept of a log elsewhere and compared with what this view shows: cosignatures, heads that others hold,
+/// receipts. An empty tree binds nothing, and a larger one than is shown was compared with nothing.
+fn bound_by(case: &Case<'_>, view: ViewId) -> Vec<String> {
+    let facts = case.facts.view(view);
+    let itself = by_source(case, view);
+    let cosigned = facts.heads.iter().filter(|head| head.size > 0).flat_map(|head| &head.witnesses);
+    let cosigned = cosigned.map(|name| format!("the witness {name}"));
+    let held = case.sources.claims[facts.log].iter();
+    let held = held.filter(|claim| (1..=facts.size()).contains(&claim.size) && claim.by != itself);
+    let mut by: Vec<_> = cosigned.chain(held.map(|claim| claim.by.clone())).collect();
+    by.sort_unstable();
+    by.dedup();
+    by.truncate(NAMED);
+    match case.facts.receipts.iter().filter(|receipt| receipt.log == facts.log).count() {
+        0 => {}
+        1 => by.push("one receipt".into()),
+        receipts => by.push(format!("{receipts} receipts")),
+    }
+    by
 }
 
 fn counts(case: &Case<'_>, chains: &[ChainNo]) -> Counts {
@@ -134,4 +158,85 @@ fn route(case: &Case<'_>, chain: ChainNo) -> Route {
         (reached, link) = (edge.next, edge.last);
     }
     Route { chain_id: case.facts.of_chain(chain).id, stretches }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::terms::{Known, KnownBy, SourceKind};
+    use super::super::super::testing::{Shop, World, at};
+    use crate::cosignature::Cosigner;
+    use crate::id::LeafIndex;
+
+    fn bound_by(shop: Shop) -> Vec<Vec<String>> {
+        shop.world.judge().logs.into_iter().map(|log| log.bound_by).collect()
+    }
+
+    fn known(by: KnownBy, note: Vec<u8>) -> Known {
+        Known { by, label: "kept".into(), note }
+    }
+
+    #[test]
+    fn a_log_of_which_nothing_is_kept_elsewhere_is_bound_by_nothing() {
+        assert_eq!(bound_by(World::shop()), [[""; 0]; 2]);
+    }
+
+    #[test]
+    fn a_witness_binds_the_log_that_it_cosigned_wherever_that_is_kept() {
+        let witness = Cosigner::new("w1".parse().unwrap(), &[90; 32]);
+        let mut shop = World::shop();
+        shop.world.ask_for(&witness);
+        shop.world.logs[0].sign_with(&witness, at(61));
+        assert_eq!(bound_by(shop), [vec!["the witness w1"], vec![]]);
+        let mut shop = World::shop();
+        let (_, note) = shop.world.logs[1].notes[0].clone();
+        shop.world.terms.known.push(known(KnownBy::Witness, note));
+        assert_eq!(bound_by(shop), [vec![], vec!["the witness kept"]]);
+    }
+
+    #[test]
+    fn an_earlier_checkpoint_binds_a_log_as_far_as_it_can_be_compared() {
+        for (is_cut, is_empty, expected) in
+            [(false, false, vec!["an earlier verification (kept)"]), (false, true, vec![]), (true, false, vec![])]
+        {
+            let mut shop = World::shop();
+            let log = &mut shop.world.logs[0];
+            let all = log.entries.clone();
+            if is_empty {
+                log.entries.clear();
+                log.sign_anew();
+            }
+            let note = log.notes[0].1.clone();
+            log.entries = all;
+            log.entries.truncate(log.entries.len() - usize::from(is_cut));
+            log.sign_anew();
+            shop.world.terms.known.push(known(KnownBy::State, note));
+            assert_eq!(bound_by(shop)[0], expected, "cut {is_cut}, empty {is_empty}");
+        }
+    }
+
+    #[test]
+    fn receipts_bind_the_log_that_gave_them() {
+        for (count, expected) in [(1, "one receipt"), (2, "2 receipts")] {
+            let mut shop = World::shop_before_signing();
+            let (origin, first) = (shop.world.logs[0].origin().to_string(), LeafIndex::new(3));
+            let kept = (0..count).map(|n| (origin.clone(), shop.world.logs[0].receipt(first.plus(n)))).collect();
+            let beat = shop.sidecar.heartbeat_with(&[], kept, at(34));
+            shop.world.logs[1].heartbeats(&[beat], at(35));
+            shop.world.sign_all();
+            assert_eq!(bound_by(shop), [vec![expected], vec![]]);
+        }
+    }
+
+    #[test]
+    fn another_source_binds_a_log_and_its_own_does_not() {
+        let shop = World::shop();
+        let (notes, origin) = (shop.world.logs[0].notes.clone(), shop.world.logs[0].origin());
+        let report = World::shop().world.judge_with(|judge| {
+            let copy = judge.source("./copy", SourceKind::Copy);
+            judge.log(copy, Some(origin.as_str()), &notes).unwrap();
+        });
+        let of_first: Vec<_> = report.logs.iter().filter(|log| log.origin == origin.as_str()).collect();
+        assert_eq!(of_first[0].bound_by, ["the source ./copy"]);
+        assert_eq!(of_first[1].bound_by, ["the source ./c0"]);
+    }
 }

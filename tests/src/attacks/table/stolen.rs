@@ -4,7 +4,7 @@ use super::super::Play::Against;
 use super::super::Shows::{Finding, Report};
 use super::super::Verdict::{Fail, Pass, Warn};
 use super::super::{Attack, Kept, Who, keys, older};
-use super::{COMPLETENESS, FRESHNESS, HOLDS, INTEGRITY, NOTHING_RAISED, UNCLOSED};
+use super::{COMPLETENESS, FRESHNESS, INTEGRITY, NOTHING_RAISED, UNCLOSED};
 
 const WITNESS: &str = "a witness that had cosigned the log";
 const RECEIPTS: &str = "receipts that sidecars kept";
@@ -37,6 +37,9 @@ const REMEMBERED_LONGER: &str = "log {log} ({…}) is shorter than it was: an ea
     archive, receipts), and keep both as evidence.";
 const STALE: &str = "log {log} ({…}) has had no new leaf since {time}, {…} ago, and was not sealed. Its collector has stopped, \
     or does not show what it has. See to the collector; if it is gone for good, keep its volume.";
+const UNBOUND: &str = "Nothing kept elsewhere was compared with {…}{log}{…}: no cosignature, receipt or earlier checkpoint. \
+    Whoever has such a log's key could have signed another history of it, and this could not tell; --state DIR \
+    remembers for the next time.";
 
 const DELETE: Attack = Attack {
     name: "A2",
@@ -188,7 +191,7 @@ pub(super) const ROWS: &[Attack] = &[
         verdicts: NOTHING_RAISED,
         exit: 0,
         shows: Report,
-        sentence: HOLDS,
+        sentence: UNBOUND,
         play: Against(keys::equivocate, Kept::Nothing),
         ..EQUIVOCATE
     },
