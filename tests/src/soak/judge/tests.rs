@@ -209,6 +209,8 @@ fn a_batch_that_is_not_there_is_lost() {
     scene.store(1, &chain, 9..chain.len());
     let verdict = scene.judge();
     assert!(verdict.wrong[0].contains("positions 5 to 8 are missing"), "{:?}", verdict.wrong);
+    // Four positions, and the lines from there on.
+    assert_eq!((verdict.lost, verdict.held), (4 + 15, 5));
 }
 
 #[test]
