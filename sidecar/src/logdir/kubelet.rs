@@ -14,6 +14,7 @@ use std::rc::Rc;
 use indelible_chain::id::Time;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 
+use crate::limits::MAX_LISTINGS;
 use crate::logdir::{Inode, Listed, LogDir, LogFile, Names, Stat};
 
 /// The directory.
@@ -44,6 +45,39 @@ impl Kubelet {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
         Ok(rustix::fs::openat(pod, container, flags, Mode::empty())?)
     }
+
+    /// Lists a container's directory; `None` if a file in it was renamed or removed meanwhile. A renamed one may be
+    /// under neither name then, and what is missing from a listing is taken for gone.
+    fn list_unless_renamed(&mut self, container: &str) -> io::Result<Option<Vec<Listed>>> {
+        let dir = match self.open_container(container) {
+            Ok(dir) => dir,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Some(Vec::new())),
+            Err(e) => return Err(e),
+        };
+        let mut listed = Vec::new();
+        for entry in Dir::read_from(&dir)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().to_str() else {
+                self.ignore(format!("{container}/{:?}", entry.file_name()), "not a log file's name");
+                continue;
+            };
+            if matches!(name, "." | "..") {
+                continue;
+            }
+            let stat = match rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => stat,
+                Err(rustix::io::Errno::NOENT) => return Ok(None),
+                Err(e) => return Err(e.into()),
+            };
+            if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+                self.ignore(format!("{container}/{name}"), "not a regular file");
+                continue;
+            }
+            let inode = Inode { device: stat.st_dev, number: stat.st_ino };
+            listed.push(Listed { name: name.into(), inode, size: u64::try_from(stat.st_size).unwrap_or(0) });
+        }
+        Ok(Some(listed))
+    }
 }
 
 impl LogDir for Kubelet {
@@ -67,35 +101,12 @@ impl LogDir for Kubelet {
     }
 
     fn list(&mut self, container: &str) -> io::Result<Vec<Listed>> {
-        let dir = match self.open_container(container) {
-            Ok(dir) => dir,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(e) => return Err(e),
-        };
-        let mut listed = Vec::new();
-        for entry in Dir::read_from(&dir)? {
-            let entry = entry?;
-            let Ok(name) = entry.file_name().to_str() else {
-                self.ignore(format!("{container}/{:?}", entry.file_name()), "not a log file's name");
-                continue;
-            };
-            if matches!(name, "." | "..") {
-                continue;
+        for _ in 0..MAX_LISTINGS {
+            if let Some(listed) = self.list_unless_renamed(container)? {
+                return Ok(listed);
             }
-            let stat = match rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) => stat,
-                // Renamed or removed since it was listed: the next listing shows it, or nothing does.
-                Err(rustix::io::Errno::NOENT) => continue,
-                Err(e) => return Err(e.into()),
-            };
-            if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-                self.ignore(format!("{container}/{name}"), "not a regular file");
-                continue;
-            }
-            let inode = Inode { device: stat.st_dev, number: stat.st_ino };
-            listed.push(Listed { name: name.into(), inode, size: u64::try_from(stat.st_size).unwrap_or(0) });
         }
-        Ok(listed)
+        Err(io::Error::new(io::ErrorKind::ResourceBusy, "files are renamed faster than they are listed"))
     }
 
     fn open(&mut self, container: &str, name: &str) -> io::Result<Rc<dyn LogFile>> {
@@ -163,6 +174,31 @@ mod tests {
             assert!(logs.open("app", name).is_err(), "{name}");
         }
         assert!(logs.list("linked").is_err());
+    }
+
+    #[test]
+    fn a_file_is_in_each_listing_though_it_is_renamed_meanwhile() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("app");
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::write(dir.join("0.log"), "x").unwrap();
+        let over = std::sync::atomic::AtomicBool::new(false);
+        let mut logs = Kubelet::new(temp.path());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    std::fs::rename(dir.join("0.log"), dir.join("0.log.1")).unwrap();
+                    std::fs::rename(dir.join("0.log.1"), dir.join("0.log")).unwrap();
+                }
+            });
+            for _ in 0..2000 {
+                match logs.list("app") {
+                    Ok(listed) => assert_eq!(listed.len(), 1),
+                    Err(error) => assert_eq!(error.kind(), io::ErrorKind::ResourceBusy),
+                }
+            }
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
     }
 
     #[test]
