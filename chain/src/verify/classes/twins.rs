@@ -21,7 +21,8 @@ use super::findings::{About, Findings, INVENTED};
 /// pod: authenticity fail, undecided, all named.
 ///
 /// A log whose `received_at` fell by over 60 s dates nothing here: what is left is what was signed.
-/// "Another" is one that was introduced later: every restart of a sidecar goes on after the session before it was.
+/// "Another" is one that was introduced later: every restart of a sidecar goes on after the session before it was. One
+/// that says that it began before, and of which nothing is dated over 60 s after the other was introduced, is not.
 pub(super) fn twins(case: &Case<'_>, out: &mut Findings) {
     two_sessions(case, out);
     two_chains(case, out);
@@ -31,8 +32,7 @@ pub(super) fn twins(case: &Case<'_>, out: &mut Findings) {
 /// When a session was introduced. What it says itself counts as far as collectors bear it out: whoever holds a token
 /// says anything, and an honest sidecar's clock may have stepped back since the life before. Nor is it the first or the
 /// last that collectors say: one of them may have a wrong clock, and a session that lives on comes to others of the
-/// pool hours later. Lives that follow each other are in order whatever their sidecars' clocks say, since all
-/// introductions of the one come before all of the other.
+/// pool hours later.
 fn introduced(case: &Case<'_>, session: SessionNo) -> Option<Time> {
     let facts = case.facts.of_session(session);
     let started = facts.session.as_ref().filter(|_| facts.is_attested())?.started_at;
@@ -58,11 +58,12 @@ fn two_sessions(case: &Case<'_>, out: &mut Findings) {
     }
     for mut sessions in pods.into_values() {
         sessions.sort_unstable();
-        for (at, (_, session)) in sessions.iter().enumerate() {
+        for (at, (introduced, session)) in sessions.iter().enumerate() {
             let Some((beat, place)) = case.facts.of_session(*session).newest_beat else { continue };
-            // Of the younger ones the first is the one that it could have outlived.
-            let next = sessions.get(at + 1).filter(|(time, _)| beat.since(*time) > OVERLAP);
-            let Some((time, other)) = next else { continue };
+            let outlived = sessions[at + 1..].iter().take_while(|(time, _)| beat.since(*time) > OVERLAP);
+            let mut twins =
+                outlived.filter(|(time, other)| !came_before(case, (*time, *other), (*introduced, *session)));
+            let Some((time, other)) = twins.next() else { continue };
             let text = format!(
                 "{} was still speaking at {} (leaf {} of {}), although {} had been introduced for the same pod at {}. \
                  One of the two is an impostor; which one is undecided: someone may have got a token of that pod.",
@@ -76,6 +77,14 @@ fn two_sessions(case: &Case<'_>, out: &mut Findings) {
             out.add(Class::Twins, INVENTED, About::leaf(case, place), text);
         }
     }
+}
+
+/// Whether a session that was introduced later may have been over by then: lives that follow each other at once can be
+/// introduced crosswise, if the last request of the one was still on its way.
+fn came_before(case: &Case<'_>, (time, session): (Time, SessionNo), (next_time, next): (Time, SessionNo)) -> bool {
+    let started = |session| case.facts.of_session(session).session.as_ref().map(|session| session.started_at);
+    let last = case.facts.of_session(session).newest_beat.map_or(time, |(beat, _)| beat.max(time));
+    started(session) < started(next) && last.since(next_time) <= OVERLAP
 }
 
 fn two_chains(case: &Case<'_>, out: &mut Findings) {
@@ -224,6 +233,20 @@ mod tests {
                 lives.beat(&new, 12 - back + n * 300, 0, 12 + n * 300);
             }
             assert_eq!(lives.twins(), [""; 0], "{back} s back");
+        }
+    }
+
+    #[test]
+    fn a_life_that_was_introduced_after_the_next_one_is_no_twin_of_it() {
+        // A request that was on its way when its sidecar died, at a collector that the network kept from it for a while.
+        for (late, is_twin) in [(1, false), (50, false), (80, true)] {
+            let mut lives = Lives::new([0; 3]);
+            let _old = lives.begin(1, 0, &[(0, late + 1)]);
+            let new = lives.begin(2, 1, &[(1, 1)]);
+            for n in 1..=10 {
+                lives.beat(&new, n * 300, 1, n * 300);
+            }
+            assert_eq!(lives.twins().len(), usize::from(is_twin), "{late} s late");
         }
     }
 
