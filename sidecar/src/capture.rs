@@ -66,6 +66,8 @@ pub enum Output {
         container: String,
         /// The genesis that it would get, of incarnation 0.
         genesis: Genesis,
+        /// Sessions of earlier runs that asked the same: what they introduced is not known by anyone else.
+        asked: Vec<SessionId>,
     },
     /// A batch to deliver.
     Batch(Sealed),

@@ -393,7 +393,7 @@ impl Forward {
     fn output(&mut self, now: Moment, output: Output) {
         match output {
             Output::Introduce { chain, genesis, head } => self.queue.open(chain, genesis, head),
-            Output::Ask { container, genesis } => self.asked(now, container, genesis),
+            Output::Ask { container, genesis, asked } => self.asked(now, container, genesis, asked),
             Output::Batch(sealed) => {
                 self.tally.batches_sealed += 1;
                 self.rate.add(now, sealed.upload.len() as u64);

@@ -5,6 +5,7 @@
 //! <state>/LOCK                       flock: one sidecar on a state directory
 //! <state>/<container>.journal        frames: u32 length | u32 crc32c | entry; the first entry is an origin
 //! <state>/<container>.journal.bad    a journal that could not be read, the newest one
+//! <state>/<container>.asked          session ids: who asked collectors for the chain before there was a journal
 //! ```
 //!
 //! Invariant: what is in memory is the fold of the entries in the file ([`State::apply`] is the only way to change it,
@@ -19,12 +20,12 @@ pub(crate) mod memory;
 
 use std::collections::VecDeque;
 
-use indelible_chain::id::{Head, Seq};
+use indelible_chain::id::{Head, Seq, SessionId};
 
 use crate::decision::{End, Late, Origin};
 use crate::files::{Place, Table};
 use crate::journal::entry::Entry;
-use crate::limits::{JOURNAL_GROWTH, MAX_JOURNAL_ENTRY};
+use crate::limits::{JOURNAL_GROWTH, MAX_ASKED, MAX_JOURNAL_ENTRY};
 use crate::lines;
 use crate::metrics::spread::Spread;
 
@@ -204,6 +205,10 @@ pub trait Store: std::fmt::Debug {
     fn append(&mut self, container: &str, bytes: &[u8], sync: Sync) -> std::io::Result<()>;
     /// Puts `bytes` in the journal's place, durably and at once: after a crash it is either the old one or the new one.
     fn replace(&mut self, container: &str, bytes: &[u8]) -> std::io::Result<()>;
+    /// Who asked for the chain of a container that has no journal yet, as [`ask`](Self::ask) noted it.
+    fn asked(&mut self, container: &str) -> std::io::Result<Vec<SessionId>>;
+    /// Notes durably who asks, in place of what was noted; the container's first journal makes it void.
+    fn ask(&mut self, container: &str, sessions: &[SessionId]) -> std::io::Result<()>;
     /// Keeps a copy of a journal that cannot be read; it stays in its place until another takes it.
     fn set_aside(&mut self, container: &str) -> std::io::Result<()>;
     /// How long what was made durable took; nothing where nobody measures it.
@@ -262,6 +267,15 @@ impl Journal {
     pub fn table_mut(&mut self) -> &mut Table {
         self.stale = true;
         &mut self.state.table
+    }
+
+    /// Writes down that this session asks for the chain, and says which ones have asked before it.
+    pub fn ask(&mut self, store: &mut dyn Store, session: SessionId) -> Result<Vec<SessionId>, JournalError> {
+        let failed = |source| JournalError { container: self.container.clone(), source };
+        let asked = store.asked(&self.container).map_err(failed)?;
+        let from = (asked.len() + 1).saturating_sub(MAX_ASKED);
+        store.ask(&self.container, &[&asked[from.min(asked.len())..], &[session]].concat()).map_err(failed)?;
+        Ok(asked)
     }
 
     /// Puts a new state on disk in the place of whatever was there.

@@ -43,6 +43,8 @@ pub const MAX_CURSOR_BYTES: usize = 1 << 20;
 pub const JOURNAL_GROWTH: u64 = 1 << 20;
 /// Longest entry of a journal: two open lines of `max_record_bytes` and their surroundings, or a long table of files.
 pub const MAX_JOURNAL_ENTRY: usize = 4 << 20;
+/// Runs that may die one after the other between asking for a chain and beginning it; after more of them it counts as known.
+pub const MAX_ASKED: usize = 16;
 /// Listings in a row that find something new before the directory is left alone until the next turn.
 pub const MAX_LISTINGS: usize = 16;
 /// Files of one container that are known at once; more stay in the directory until some of them are done and removed,

@@ -112,6 +112,28 @@ fn a_sidecar_that_lost_its_state_starts_a_chain_that_says_so() {
 }
 
 #[test]
+fn a_sidecar_that_dies_before_it_has_a_state_has_lost_none() {
+    let mut scene = Scene::new(2, &SidecarOptions::default());
+    let pod = PodIdentity::new("payments", "api-1", "6a0c1f52-8a44-4a55-b8f6-5b1d0f8f2c12");
+    let mut printer = Printer::new(&scene.world.logs().join(pod.directory()), "app").unwrap();
+    printer.print_as(10, |n| format!("another pod's line {n}")).unwrap();
+    // It asks collectors for its chain, and ends where it would write down that it begins it.
+    let env = vec![("INDELIBLE_FAILPOINT".to_owned(), "begin".to_owned())];
+    let mut sidecar = scene.world.sidecar(&pod, &SidecarOptions { env, ..SidecarOptions::default() }).unwrap();
+    for next in ["begin", "begin", ""] {
+        eventually("it dies", BOUND, || sidecar.process()?.ended()).unwrap();
+        sidecar.set_env("INDELIBLE_FAILPOINT", next);
+        sidecar.restart().unwrap();
+    }
+    scene.stored(scene.printer.printed() + 10);
+    sidecar.terminate().unwrap();
+    let answer = scene.end();
+    assert_eq!((answer.code, answer.texts()), (0, String::new()));
+    let chain = answer.chain(&format!("{}/app", pod.directory())).unwrap();
+    assert_eq!((chain.records, chain.closed), (12, true), "started, 10 lines, end");
+}
+
+#[test]
 fn after_a_reboot_of_the_node_a_new_chain_takes_over_where_the_last_one_was() {
     let mut scene = Scene::new(2, &SidecarOptions::default());
     scene.sidecar.kill().unwrap();

@@ -154,7 +154,7 @@ impl Rig {
                     }
                     self.stored.entry(chain).or_default().genesis = Some(genesis);
                 }
-                Output::Ask { container, genesis } => {
+                Output::Ask { container, genesis, .. } => {
                     assert_eq!(genesis.incarnation, 0);
                     if let Some(known) = self.known {
                         self.capture().known(&container, known);

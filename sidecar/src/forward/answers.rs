@@ -10,9 +10,10 @@
 
 use std::time::Duration;
 
-use indelible_chain::id::ChainId;
+use indelible_chain::id::{ChainId, SessionId};
 use indelible_chain::receipt::KeptReceipt;
 
+use super::ask::Ask;
 use super::collector::{CollectorId, Introduction};
 use super::moment::Moment;
 use super::pool::PoolList;
@@ -119,13 +120,20 @@ impl Forward {
         };
         let reason = match answer.status {
             200 | 201 => match self.check(collector, answer, sent) {
-                Ok(_) => {
+                Ok((log, _)) => {
+                    let is_ours = |ask: &Ask| {
+                        let by = |session: &SessionId| {
+                            receipts::check(&answer.body, &log, Sent::NewChain(&ask.genesis, *session)).is_ok()
+                        };
+                        ask.asked.iter().any(by)
+                    };
+                    let is_new = answer.status == 201 || self.asks.get(&chain).is_some_and(is_ours);
                     self.set_chain(at, Introduction::Known);
                     self.introduced(now, collector);
-                    if answer.status == 200 {
-                        self.chain_was_known(chain);
-                    } else {
+                    if is_new {
                         self.chain_was_new(chain, collector);
+                    } else {
+                        self.chain_was_known(chain);
                     }
                     return self.forget_chain_if_done(chain);
                 }

@@ -2,14 +2,12 @@
 //!
 //! Asking is introducing: `PUT` of a chain answers 200 if it was known and 201 if it is new. Two collectors are asked;
 //! one that knows it is enough for a yes, two that do not (or all, if there are fewer) for a no, and so is the end of 5 s.
-//!
-//! BUG: a sidecar that is killed after it has asked and before its state is written is known by its own question, and says
-//! that a state was lost: too much, never too little.
+//! What runs before this one introduced by the same question is no yes: a receipt tells whose introduction it is of.
 
 use std::collections::BTreeSet;
 
 use indelible_chain::genesis::Genesis;
-use indelible_chain::id::ChainId;
+use indelible_chain::id::{ChainId, SessionId};
 
 use super::collector::{CollectorId, Introduction};
 use super::moment::Moment;
@@ -26,6 +24,8 @@ pub struct Ask {
     pub container: String,
     /// The chain in question.
     pub genesis: Genesis,
+    /// Sessions of earlier runs that died with the same question.
+    pub asked: Vec<SessionId>,
     /// When silence is a no.
     pub deadline: Moment,
     /// Who said that it is new.
@@ -33,14 +33,14 @@ pub struct Ask {
 }
 
 impl Forward {
-    pub(super) fn asked(&mut self, now: Moment, container: String, genesis: Genesis) {
+    pub(super) fn asked(&mut self, now: Moment, container: String, genesis: Genesis, asked: Vec<SessionId>) {
         let Ok(chain) = genesis.chain_id() else {
             // A name over the format's limit: no collector can know a chain that has no id.
             self.effects.push(Effect::Known { container, known: false });
             return;
         };
         let deadline = now.plus(ASK_TIMEOUT);
-        self.asks.insert(chain, Ask { container, genesis, deadline, new_at: BTreeSet::new() });
+        self.asks.insert(chain, Ask { container, genesis, asked, deadline, new_at: BTreeSet::new() });
     }
 
     /// A collector introduced `chain` and said whether it had known it.

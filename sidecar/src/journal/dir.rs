@@ -5,18 +5,22 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use indelible_chain::digest::Digest;
+use indelible_chain::id::SessionId;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::capture::{OpenError, Pod};
 use crate::journal::{Store, Sync};
+use crate::limits::MAX_ASKED;
 use crate::metrics::spread::Spread;
 
 const SUFFIX: &str = ".journal";
+const ASKED: &str = ".asked";
 
 /// A state directory that this process owns.
 #[derive(Debug)]
@@ -122,7 +126,27 @@ impl Store for StateDir {
 
     fn replace(&mut self, container: &str, bytes: &[u8]) -> io::Result<()> {
         self.open.remove(container);
-        self.put(&format!("{container}{SUFFIX}"), bytes)
+        self.put(&format!("{container}{SUFFIX}"), bytes)?;
+        match std::fs::remove_file(self.path.join(format!("{container}{ASKED}"))) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn asked(&mut self, container: &str) -> io::Result<Vec<SessionId>> {
+        let mut bytes = Vec::new();
+        match File::open(self.path.join(format!("{container}{ASKED}"))) {
+            Ok(file) => file.take((MAX_ASKED * Digest::LEN) as u64).read_to_end(&mut bytes)?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
+            Err(e) => return Err(e),
+        };
+        let ids = bytes.as_chunks::<{ Digest::LEN }>().0;
+        Ok(ids.iter().map(|id| SessionId::new(Digest::new(*id))).collect())
+    }
+
+    fn ask(&mut self, container: &str, sessions: &[SessionId]) -> io::Result<()> {
+        let bytes: Vec<u8> = sessions.iter().flat_map(SessionId::as_bytes).copied().collect();
+        self.put(&format!("{container}{ASKED}"), &bytes)
     }
 
     fn syncs(&self) -> Spread {
@@ -180,6 +204,25 @@ mod tests {
             std::thread::yield_now();
         }
         StateDir::open(temp.path(), &pod("one")).unwrap();
+    }
+
+    #[test]
+    fn who_asked_is_known_until_there_is_a_journal() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut dir = StateDir::open(temp.path(), &pod("one")).unwrap();
+        let ids: Vec<SessionId> = (0..=MAX_ASKED).map(|n| SessionId::new(Digest::sha256(&n.to_be_bytes()))).collect();
+        assert_eq!(dir.asked("app").unwrap(), []);
+        dir.ask("app", &ids[..2]).unwrap();
+        assert_eq!(dir.asked("app").unwrap(), ids[..2]);
+        assert_eq!(dir.containers().unwrap(), [""; 0]);
+        // Longer than it is ever written, or cut off.
+        dir.ask("app", &ids).unwrap();
+        assert_eq!(dir.asked("app").unwrap(), ids[..MAX_ASKED]);
+        std::fs::write(temp.path().join("app.asked"), [1; 40]).unwrap();
+        assert_eq!(dir.asked("app").unwrap().len(), 1);
+        dir.replace("app", b"one").unwrap();
+        assert_eq!(dir.asked("app").unwrap(), []);
+        dir.replace("app", b"two").unwrap();
     }
 
     #[test]

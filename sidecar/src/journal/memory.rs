@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 
+use indelible_chain::id::SessionId;
+
 use crate::journal::{Store, Sync};
 
 #[derive(Debug, Default)]
 struct Disk {
     journals: BTreeMap<String, Vec<u8>>,
+    asked: BTreeMap<String, Vec<SessionId>>,
     /// How many bytes of each were synced.
     synced: BTreeMap<String, usize>,
     /// Calls that succeed before one fails; `None`: all succeed.
@@ -32,7 +35,9 @@ impl MemoryStore {
 
     /// The state is gone.
     pub(crate) fn lose(&self) {
-        self.0.borrow_mut().journals.clear();
+        let mut disk = self.0.borrow_mut();
+        disk.journals.clear();
+        disk.asked.clear();
     }
 
     /// The node loses power: what was not synced is gone.
@@ -102,6 +107,19 @@ impl Store for MemoryStore {
         disk.syncs += 1;
         disk.journals.insert(container.into(), bytes.to_vec());
         disk.synced.insert(container.into(), bytes.len());
+        disk.asked.remove(container);
+        Ok(())
+    }
+
+    fn asked(&mut self, container: &str) -> io::Result<Vec<SessionId>> {
+        Ok(self.0.borrow().asked.get(container).cloned().unwrap_or_default())
+    }
+
+    fn ask(&mut self, container: &str, sessions: &[SessionId]) -> io::Result<()> {
+        let mut disk = self.0.borrow_mut();
+        disk.call()?;
+        disk.syncs += 1;
+        disk.asked.insert(container.into(), sessions.to_vec());
         Ok(())
     }
 

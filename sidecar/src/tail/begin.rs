@@ -109,9 +109,11 @@ impl Tail {
         let Some(first) = self.first else { return Ok(()) };
         match self.stage {
             Stage::New if first == First::Fresh => {
+                // Asking is introducing, so a crash after this lets the next run know who it was that asked.
+                let asked = self.journal.ask(e.store, e.sealer.session())?;
                 self.stage = Stage::Asking { since: e.now, known: None };
                 let genesis = self.journal.state().origin.genesis.clone();
-                e.out.push(Output::Ask { container: self.container.clone(), genesis });
+                e.out.push(Output::Ask { container: self.container.clone(), genesis, asked });
                 Ok(())
             }
             Stage::New | Stage::Lost | Stage::Asking { known: Some(true), .. } => self.begin_lost(e),

@@ -12,7 +12,7 @@ use indelible_chain::batch::{BatchBuilder, MAX_BATCH_RECORDS};
 use indelible_chain::control::Control;
 use indelible_chain::frame::Upload;
 use indelible_chain::genesis::Genesis;
-use indelible_chain::id::{ChainId, Head, Seq, Time};
+use indelible_chain::id::{ChainId, Head, Seq, SessionId, Time};
 use indelible_chain::record::{Flags, RECORD_HEADER_BYTES, Record, Source};
 use indelible_chain::stored::Packer;
 
@@ -38,6 +38,11 @@ impl Sealer {
     /// Seals for `signer`, batches of about `max_batch_bytes`. Fails only without memory.
     pub fn new(signer: Arc<Signer>, max_batch_bytes: usize) -> std::io::Result<Self> {
         Ok(Self { signer, packer: Packer::new()?, max_batch_bytes })
+    }
+
+    /// Whose batches they are.
+    pub(super) fn session(&self) -> SessionId {
+        self.signer.session
     }
 }
 

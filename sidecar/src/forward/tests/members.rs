@@ -1,5 +1,9 @@
 //! Who the pool is: its own list, epochs, members that leave, and what its members know of a chain.
 
+use indelible_chain::digest::Digest;
+use indelible_chain::id::{SessionId, Time};
+use indelible_chain::leaf::Leaf;
+
 use super::*;
 use crate::capture::Output;
 use crate::forward::Event;
@@ -136,7 +140,12 @@ fn when_no_member_can_be_reached_the_configured_ones_are_asked_again() {
 }
 
 fn ask(world: &mut World) {
-    world.apply(Event::Output(Output::Ask { container: "app".into(), genesis: genesis("app") }));
+    ask_after(world, Vec::new());
+}
+
+/// Asks in a run that follows others, which died with the same question.
+fn ask_after(world: &mut World, asked: Vec<SessionId>) {
+    world.apply(Event::Output(Output::Ask { container: "app".into(), genesis: genesis("app"), asked }));
 }
 
 #[test]
@@ -168,6 +177,28 @@ fn one_collector_that_knows_a_chain_is_enough() {
     assert_eq!(world.known, [("app".to_owned(), true)]);
     world.settle();
     assert_eq!(world.known.len(), 1);
+}
+
+#[test]
+fn a_chain_that_an_earlier_run_introduced_by_asking_is_new() {
+    let by = |seed: u8| SessionId::new(Digest::sha256(&[seed]));
+    for (introduced_by, known) in [(by(1), false), (by(2), false), (by(3), true)] {
+        let mut world = World::new(&[A, B, C], 1, 1);
+        ask_after(&mut world, vec![by(1), by(2)]);
+        world.accept();
+        while world.known.is_empty() {
+            let open = world.request(|_| true).unwrap();
+            let mut answer = world.good(&open);
+            if let Call::Chain { .. } = &open.call {
+                let leaf =
+                    Leaf::Genesis { genesis: genesis("app"), session: introduced_by, received_at: Time::from_nanos(9) };
+                answer = Answer { status: 200, body: world.receipt(&open.endpoint, &leaf), ..answer };
+            }
+            world.answer(&open, Ok(answer));
+            world.accept();
+        }
+        assert_eq!(world.known, [("app".to_owned(), known)]);
+    }
 }
 
 #[test]
