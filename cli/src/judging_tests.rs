@@ -49,7 +49,7 @@ fn the_json_has_the_documented_shape() {
     let value: serde_json::Value = serde_json::from_str(&json).unwrap();
     let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
     expect_test::expect!["chains counts exit findings logs verdicts"].assert_eq(&keys(&value));
-    expect_test::expect!["newest_leaf_time origin root sealed size source witnesses"]
+    expect_test::expect!["bound_by newest_leaf_time origin root sealed size source witnesses"]
         .assert_eq(&keys(&value["logs"][0]));
     expect_test::expect![
         "chain_id closed container findings first_seq first_time head last_time namespace next_seq pod pod_uid records"

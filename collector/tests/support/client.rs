@@ -200,7 +200,7 @@ impl Client {
     }
 }
 
-/// Asks again until an answer is as it should be, for at most 10 s.
+/// Asks again until an answer is as it should be, for at most a minute, on a machine that does other things, too.
 pub async fn until<T, F: Future<Output = T>>(mut ask: impl FnMut() -> F, good: impl Fn(&T) -> bool) -> T {
     let asking = async {
         loop {
@@ -211,5 +211,5 @@ pub async fn until<T, F: Future<Output = T>>(mut ask: impl FnMut() -> F, good: i
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(10), asking).await.expect("it comes within 10 s")
+    tokio::time::timeout(std::time::Duration::from_mins(1), asking).await.expect("it comes within a minute")
 }
