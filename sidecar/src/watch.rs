@@ -86,7 +86,7 @@ impl Watch {
             return Changed::EVERYTHING;
         }
         let is_blind = self.is_blind();
-        let changed = std::future::poll_fn(|cx| self.poll(cx));
+        let changed = self.drained();
         let changed = if is_blind {
             tokio::time::timeout(POLL_INTERVAL, changed).await.unwrap_or(Changed::EVERYTHING)
         } else {
@@ -97,10 +97,17 @@ impl Watch {
 
     /// What has changed by now, without waiting.
     pub fn pending(&mut self) -> Option<Changed> {
-        match self.poll(&mut Context::from_waker(Waker::noop())) {
+        let changed = std::pin::pin!(self.drained()).poll(&mut Context::from_waker(Waker::noop()));
+        match changed {
             Poll::Ready(changed) => Some(self.follow(changed)),
             Poll::Pending => None,
         }
+    }
+
+    /// All events that are there, once there are any. That none is left behind is what counting them rests on, so the
+    /// runtime's budget does not end it.
+    fn drained(&mut self) -> impl Future<Output = Changed> {
+        tokio::task::unconstrained(std::future::poll_fn(|cx| self.poll(cx)))
     }
 
     fn follow(&mut self, mut changed: Changed) -> Changed {
