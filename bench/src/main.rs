@@ -23,23 +23,23 @@ fn run() -> Result<bool> {
     let settings = Settings::from_arguments()?;
     // Generators and sinks are threads of this program: away from what is measured.
     bind(Core::Others)?;
-    let (mut outcomes, mut all_ran) = (Vec::new(), true);
+    let mut all_ran = true;
     for row in rows::ALL.iter().filter(|row| settings.rows.is_empty() || settings.rows.contains(&row.number)) {
         match (row.run)(row, &settings) {
             Ok(of_row) => {
                 for outcome in &of_row {
                     println!("{}", report::line(outcome));
                 }
-                outcomes.extend(of_row);
+                if !settings.short {
+                    // At once: who ends a long run keeps what it has measured.
+                    report::keep(&settings, &of_row)?;
+                }
             }
             Err(error) => {
                 all_ran = false;
                 eprintln!("row {:>2}  {}: failed: {error:#}", row.number, row.measure);
             }
         }
-    }
-    if !settings.short {
-        report::keep(&settings, &outcomes)?;
     }
     Ok(all_ran)
 }

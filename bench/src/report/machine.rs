@@ -34,7 +34,8 @@ impl Machine {
         let kib = of(&memory, "MemTotal").trim_end_matches(" kB").parse::<u64>().unwrap_or_default();
         Self {
             processor: of(&cpu, "model name"),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            // This thread is bound to some of them.
+            cores: cpu.lines().filter(|line| line.starts_with("processor")).count(),
             sha: flags.split(' ').any(|flag| flag == "sha_ni" || flag == "sha2"),
             memory_mb: kib / 1024,
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
