@@ -100,6 +100,11 @@ impl FileName {
         Some(Self { restart, base: base.into(), packed })
     }
 
+    /// Whether it is the one that a restart's live file has.
+    pub fn is_live(&self) -> bool {
+        self.packed == Packed::No && self.base == Self::live(self.restart)
+    }
+
     /// The name that a restart's live file has.
     pub fn live(restart: u32) -> String {
         format!("{restart}.log")

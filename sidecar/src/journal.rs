@@ -273,8 +273,8 @@ impl Journal {
     pub fn ask(&mut self, store: &mut dyn Store, session: SessionId) -> Result<Vec<SessionId>, JournalError> {
         let failed = |source| JournalError { container: self.container.clone(), source };
         let asked = store.asked(&self.container).map_err(failed)?;
-        let from = (asked.len() + 1).saturating_sub(MAX_ASKED);
-        store.ask(&self.container, &[&asked[from.min(asked.len())..], &[session]].concat()).map_err(failed)?;
+        let newest = &asked[asked.len().saturating_sub(MAX_ASKED - 1)..];
+        store.ask(&self.container, &[newest, &[session]].concat()).map_err(failed)?;
         Ok(asked)
     }
 

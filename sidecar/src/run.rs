@@ -211,11 +211,12 @@ impl Sidecar {
         Now { moment: Moment::after_start(self.start.elapsed()), time: clock::now() }
     }
 
-    /// Does what is due, and says how long nothing is.
+    /// Whether the next call of [`work`](Self::work) looks at all files.
     fn looks_at_everything(&self) -> bool {
         self.captures() && self.capture.poll_is_due(self.now().time)
     }
 
+    /// Does what is due, and says how long nothing is.
     fn work(&mut self) -> Duration {
         self.reload();
         let now = self.now();

@@ -15,7 +15,7 @@ use futures_core::Stream;
 use inotify::{EventMask, EventOwned, EventStream, Inotify, WatchDescriptor, WatchMask};
 use tokio::time::Instant;
 
-use crate::files::{FileName, Packed};
+use crate::files::FileName;
 use crate::limits::{MAX_WAKES, POLL_INTERVAL};
 use crate::tail::unseen::Made;
 use crate::trouble::Trouble;
@@ -191,9 +191,8 @@ impl Watch {
 
 /// Whether a restart's live file was made, as each log file is before it is renamed.
 fn makes_a_log_file(event: &EventOwned) -> bool {
-    let name = event.name.as_ref().and_then(|name| FileName::parse(name.to_str()?));
-    event.mask.contains(EventMask::CREATE)
-        && name.is_some_and(|name| name.packed == Packed::No && name.base == FileName::live(name.restart))
+    let name = || FileName::parse(event.name.as_ref()?.to_str()?);
+    event.mask.contains(EventMask::CREATE) && name().is_some_and(|name| name.is_live())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use indelible_chain::id::{ChainId, SessionId};
+use indelible_chain::id::ChainId;
 use indelible_chain::receipt::KeptReceipt;
 
 use super::ask::Ask;
@@ -121,12 +121,7 @@ impl Forward {
         let reason = match answer.status {
             200 | 201 => match self.check(collector, answer, sent) {
                 Ok((log, _)) => {
-                    let is_ours = |ask: &Ask| {
-                        let by = |session: &SessionId| {
-                            receipts::check(&answer.body, &log, Sent::NewChain(&ask.genesis, *session)).is_ok()
-                        };
-                        ask.asked.iter().any(by)
-                    };
+                    let is_ours = |ask: &Ask| ask.introduced(&answer.body, &log);
                     let is_new = answer.status == 201 || self.asks.get(&chain).is_some_and(is_ours);
                     self.set_chain(at, Introduction::Known);
                     self.introduced(now, collector);

@@ -6,11 +6,13 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use indelible_chain::genesis::Genesis;
 use indelible_chain::id::{ChainId, SessionId};
 
 use super::collector::{CollectorId, Introduction};
 use super::moment::Moment;
+use super::receipts::{self, LogIdentity, Sent};
 use super::{Effect, Forward};
 use crate::limits::ASK_TIMEOUT;
 
@@ -30,6 +32,14 @@ pub struct Ask {
     pub deadline: Moment,
     /// Who said that it is new.
     pub new_at: BTreeSet<CollectorId>,
+}
+
+impl Ask {
+    /// Whether a receipt is of an introduction by an earlier run's question.
+    pub fn introduced(&self, receipt: &Bytes, log: &LogIdentity) -> bool {
+        let by = |session: &SessionId| receipts::check(receipt, log, Sent::NewChain(&self.genesis, *session)).is_ok();
+        self.asked.iter().any(by)
+    }
 }
 
 impl Forward {

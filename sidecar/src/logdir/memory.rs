@@ -82,7 +82,7 @@ impl MemoryLogs {
         let number = (1..=taken.len() as u64 + 1).find(|n| !taken.contains(n)).unwrap();
         world.births = world.births.map(|last| last.plus_nanos(1));
         let born = world.births;
-        let made = FileName::parse(name).is_some_and(|parsed| parsed.base == FileName::live(parsed.restart));
+        let made = FileName::parse(name).is_some_and(|name| name.is_live());
         if made && !world.containers[container].contains_key(name) {
             *world.made.entry(container.into()).or_default() += 1;
         }

@@ -333,7 +333,7 @@ impl Tail {
         );
         // Before whatever of this restart is still to be read.
         let before = self.journal.state().table.rows().iter().take_while(|row| row.restart < restart).count();
-        self.add_gap(e, restart, before);
+        self.add_gap(e, restart, before.max(self.frozen()));
     }
 
     /// A file came and went unseen: its bytes are a gap before the files from `first_new` on, which are newer.
@@ -353,12 +353,11 @@ impl Tail {
         self.add_gap(e, restart, index);
     }
 
-    /// Bytes of an unseen file of a restart are a gap at this index of the table, or behind what reading has reached.
+    /// Bytes of an unseen file of a restart are a gap at this index of the table, behind what reading has reached.
     fn add_gap(&mut self, e: &mut Edges<'_>, restart: u32, index: usize) {
         let base = FileName::live(restart);
         let end = GivenUp { offset: 0, bytes: None, reason: GapReason::Unreadable, file: base.clone(), time: e.now };
         let file = NewFile { restart, base, mark: Mark::default(), identity: Identity::of(&[]), first_time: None };
-        let index = index.max(self.frozen());
         self.journal.table_mut().insert(index, file, Some(FileEnd::GivenUp(end)));
         let table = self.journal.state().table.clone();
         // A failure is made good before anything else is written or handed out.

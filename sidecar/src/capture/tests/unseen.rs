@@ -13,13 +13,19 @@ fn rotate(rig: &Rig, rotated: &str, next: &[u8]) {
     rig.logs.append(APP, "0.log", next);
 }
 
-/// One line is read; then three files come while the sidecar does not look, and of the oldest two nothing is left.
-fn rig_with_an_unseen_file() -> Rig {
+/// One line is read, and nothing happens for a while.
+fn quiet_rig() -> Rig {
     let mut rig = Rig::new();
     rig.logs.append(APP, "0.log", &line(1, "F", "one"));
     rig.drain();
     rig.pass(Duration::from_secs(1));
     rig.drain();
+    rig
+}
+
+/// Then three files come while the sidecar does not look, and of the oldest two nothing is left.
+fn rig_with_an_unseen_file() -> Rig {
+    let rig = quiet_rig();
     rotate(&rig, "0.log.20261122-200001", &line(2, "F", "never seen"));
     rotate(&rig, "0.log.20261122-200002", &line(3, "F", "three"));
     rotate(&rig, "0.log.20261122-200003", &line(4, "F", "four"));
@@ -51,11 +57,7 @@ fn the_gap_is_said_again_by_a_run_that_follows_one_that_died() {
 
 #[test]
 fn a_last_file_that_was_never_seen_is_a_gap_before_the_end() {
-    let mut rig = Rig::new();
-    rig.logs.append(APP, "0.log", &line(1, "F", "one"));
-    rig.drain();
-    rig.pass(Duration::from_secs(1));
-    rig.drain();
+    let mut rig = quiet_rig();
     rotate(&rig, "0.log.20261122-200001", &line(2, "F", "never seen"));
     rig.logs.remove(APP, "0.log");
     rig.terminate();
