@@ -157,22 +157,12 @@ fn found(finding: &Finding) -> Found<'_> {
 
 #[cfg(test)]
 mod tests {
-    use indelible_chain::digest::Digest;
-
     use super::*;
+    use crate::report::testing::summary;
 
     #[test]
     fn a_log_says_what_binds_it() {
-        let summary = LogSummary {
-            origin: "c0".into(),
-            source: "./c0".into(),
-            size: 1,
-            root: Digest::default(),
-            newest_leaf_time: None,
-            sealed: true,
-            witnesses: Vec::new(),
-            bound_by: vec!["one receipt".into()],
-        };
+        let summary = summary("c0", &["one receipt"]);
         let json = serde_json::to_value(log(&summary)).unwrap();
         assert_eq!(json["bound_by"], serde_json::json!(["one receipt"]));
     }

@@ -215,22 +215,8 @@ fn closing(report: &Report) -> String {
 
 #[cfg(test)]
 mod tests {
-    use indelible_chain::digest::Digest;
-
     use super::*;
-
-    fn log(origin: &str, bound_by: &[&str]) -> LogSummary {
-        LogSummary {
-            origin: origin.into(),
-            source: "./c0".into(),
-            size: 1,
-            root: Digest::default(),
-            newest_leaf_time: None,
-            sealed: true,
-            witnesses: Vec::new(),
-            bound_by: bound_by.iter().map(|by| (*by).to_owned()).collect(),
-        }
-    }
+    use crate::report::testing::summary as log;
 
     #[test]
     fn what_could_not_be_known_is_said_of_the_logs_that_nothing_binds() {
