@@ -216,6 +216,13 @@ impl Puppet {
         Ok(())
     }
 
+    /// Has what was printed since the last time stored.
+    pub fn deliver(&mut self, peer: &mut Peer) -> Result<()> {
+        let batch = self.seal();
+        peer.batch(&self.session, &batch)?.expect(&[200])?;
+        Ok(())
+    }
+
     /// Seals what was printed since the last time.
     pub fn seal(&mut self) -> Batch {
         let first = std::mem::replace(&mut self.next, self.chain.len());

@@ -52,8 +52,7 @@ fn store(world: &World, collector: usize, lines: usize, puppet: &mut Puppet, end
     if end {
         puppet.end().unwrap();
     }
-    let batch = puppet.seal();
-    peer.batch(&puppet.session, &batch).unwrap().expect(&[200]).unwrap();
+    puppet.deliver(&mut peer).unwrap();
 }
 
 /// Two collectors that have ended, and a copy of the first one's directory that is older than its newest records.

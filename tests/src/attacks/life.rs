@@ -317,12 +317,10 @@ pub fn node_clock(seed: u64, side: Side) -> Result<Trial> {
     let ahead = if side.is_attack() { Duration::from_hours(1) } else { Duration::ZERO };
     for _ in 0..rng.between(1, 10) {
         puppet.print_ahead(&mut rng, ahead)?;
-        let batch = puppet.seal();
-        peer.batch(&puppet.session, &batch)?.expect(&[200])?;
+        puppet.deliver(&mut peer)?;
     }
     puppet.end()?;
-    let batch = puppet.seal();
-    peer.batch(&puppet.session, &batch)?.expect(&[200])?;
+    puppet.deliver(&mut peer)?;
     drop(peer);
     world.seal()?;
     let answer = world.verify(&[])?;

@@ -43,12 +43,10 @@ pub fn put_back(stage: &Stage, side: Side, kept: Kept) -> Result<Trial> {
     let lost = all(stage.image())?.len() - all(image)?.len();
     for _ in 0..lost + rng.between(1, 10) {
         puppet.print_sized(&mut rng)?;
-        let batch = puppet.seal();
-        peer.batch(&puppet.session, &batch)?.expect(&[200])?;
+        puppet.deliver(&mut peer)?;
     }
     puppet.end()?;
-    let batch = puppet.seal();
-    peer.batch(&puppet.session, &batch)?.expect(&[200])?;
+    puppet.deliver(&mut peer)?;
     drop(peer);
     collector.terminate()?;
     let judge = stage.judge()?.reading(stage.victim, collector.data()).later(after(kept));

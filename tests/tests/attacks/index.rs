@@ -70,8 +70,7 @@ fn a_forged_index_hides_and_invents_nothing() {
         } else {
             puppet.print(3).unwrap();
         }
-        let batch = puppet.seal();
-        peer.batch(&puppet.session, &batch).unwrap().expect(&[200]).unwrap();
+        puppet.deliver(&mut peer).unwrap();
     }
     drop(peer);
     // Sealed, so that a checkpoint covers all of it whatever moment the collector is killed at.

@@ -20,8 +20,7 @@ fn a_chain_forked_over_two_collectors_is_a_fork_and_both_batches_are_named() {
     for (puppet, peer) in [&mut one, &mut other].into_iter().zip(&mut peers) {
         puppet.print(5).unwrap();
         puppet.end().unwrap();
-        let batch = puppet.seal();
-        peer.batch(&puppet.session, &batch).unwrap().expect(&[200]).unwrap();
+        puppet.deliver(peer).unwrap();
     }
     drop(peers);
     world.seal().unwrap();

@@ -101,17 +101,15 @@ const SHOWN_AGAIN: Attack = Attack {
     play: Against(older::shown_again, Kept::Witness),
 };
 
+/// Convicted by receipts.
+const fn withheld(attack: Attack) -> Attack {
+    Attack { by: RECEIPTS, shows: Finding("withheld", &["bad-leaf"]), sentence: WITHHELD, ..attack }
+}
+
 /// Their rows.
 pub(super) const ROWS: &[Attack] = &[
     Attack { name: "A2-witness", ..DELETE },
-    Attack {
-        name: "A2-receipt",
-        by: RECEIPTS,
-        shows: Finding("withheld", &["bad-leaf"]),
-        sentence: WITHHELD,
-        play: Against(keys::delete, Kept::Receipts),
-        ..DELETE
-    },
+    Attack { name: "A2-receipt", play: Against(keys::delete, Kept::Receipts), ..withheld(DELETE) },
     Attack { name: "A2-state", by: STATE, sentence: REMEMBERED, play: Against(keys::delete, Kept::State), ..DELETE },
     Attack {
         name: "A2-nothing",
@@ -124,14 +122,7 @@ pub(super) const ROWS: &[Attack] = &[
         ..DELETE
     },
     Attack { name: "A3-witness", ..CUT },
-    Attack {
-        name: "A3-receipt",
-        by: RECEIPTS,
-        shows: Finding("withheld", &["bad-leaf"]),
-        sentence: WITHHELD,
-        play: Against(keys::cut, Kept::Receipts),
-        ..CUT
-    },
+    Attack { name: "A3-receipt", play: Against(keys::cut, Kept::Receipts), ..withheld(CUT) },
     Attack { name: "A3-state", by: STATE, sentence: REMEMBERED, play: Against(keys::cut, Kept::State), ..CUT },
     Attack {
         name: "A3-nothing",
@@ -144,14 +135,7 @@ pub(super) const ROWS: &[Attack] = &[
         ..CUT
     },
     Attack { name: "A4-witness", ..PUT_BACK },
-    Attack {
-        name: "A4-receipt",
-        by: RECEIPTS,
-        shows: Finding("withheld", &["bad-leaf"]),
-        sentence: WITHHELD,
-        play: Against(older::put_back, Kept::Receipts),
-        ..PUT_BACK
-    },
+    Attack { name: "A4-receipt", play: Against(older::put_back, Kept::Receipts), ..withheld(PUT_BACK) },
     Attack {
         name: "A4-state",
         by: STATE,
@@ -170,14 +154,7 @@ pub(super) const ROWS: &[Attack] = &[
         ..PUT_BACK
     },
     Attack { name: "A6-witness", ..EQUIVOCATE },
-    Attack {
-        name: "A6-receipt",
-        by: RECEIPTS,
-        shows: Finding("withheld", &["bad-leaf"]),
-        sentence: WITHHELD,
-        play: Against(keys::equivocate, Kept::Receipts),
-        ..EQUIVOCATE
-    },
+    Attack { name: "A6-receipt", play: Against(keys::equivocate, Kept::Receipts), ..withheld(EQUIVOCATE) },
     Attack {
         name: "A6-state",
         by: STATE,
