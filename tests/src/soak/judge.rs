@@ -6,7 +6,7 @@
 
 mod chains;
 mod lines;
-pub(super) mod segments;
+pub mod segments;
 #[cfg(test)]
 mod tests;
 
