@@ -8,8 +8,6 @@ use super::segments::{Commitment, Genesis, Log};
 use super::{CONTROL, Case, Verdict, short};
 use crate::tamper::wire::{Digest, Record, link};
 
-/// Links that are remembered: more than the positions of two batches, and batches come in the order of their first ones.
-const REMEMBERED: usize = 2 * 4096 + 2;
 /// What a record has beside its payload in a body.
 const RECORD_HEADER: u64 = 14;
 
@@ -26,26 +24,31 @@ pub struct Chain {
     pub until: Option<u64>,
 }
 
-/// The newest links.
+/// The links from the first position of the newest batch on. Batches come in the order of their first positions, so no
+/// older one is asked for.
 struct Links {
+    /// The position behind the first of those that are known.
+    first: u64,
     known: VecDeque<Digest>,
-    /// The position after the last one.
-    next: u64,
 }
 
 impl Links {
-    /// The link before position `seq`.
-    fn before(&self, seq: u64) -> Option<Digest> {
-        let back = usize::try_from(self.next.checked_sub(seq)?).ok()?;
-        self.known.iter().rev().nth(back).copied()
+    /// The position after the last one.
+    fn next(&self) -> u64 {
+        self.first + self.known.len() as u64 - 1
     }
 
-    fn push(&mut self, link: Digest) {
-        self.known.push_back(link);
-        self.next += 1;
-        if self.known.len() > REMEMBERED {
-            self.known.pop_front();
-        }
+    /// The link before position `seq`.
+    fn before(&self, seq: u64) -> Option<Digest> {
+        self.known.get(usize::try_from(seq.checked_sub(self.first)?).ok()?).copied()
+    }
+
+    /// The link before position `seq`, at which a batch begins. Those before it are forgotten.
+    fn begin(&mut self, seq: u64) -> Option<Digest> {
+        let link = self.before(seq)?;
+        self.known.drain(..usize::try_from(seq - self.first).ok()?);
+        self.first = seq;
+        Some(link)
     }
 }
 
@@ -78,21 +81,22 @@ impl Chain {
         let mut batches: Vec<&Commitment> = self.batches.iter().collect();
         // What was sent again on purpose comes last of its kind: it is what is counted as stored before.
         batches.sort_by_key(|b| (b.first, case.repeated.contains(&(b.log, b.digest)), b.count, b.log, b.index));
-        let mut links = Links { known: VecDeque::from([self.id]), next: 0 };
+        let mut links = Links { first: 0, known: VecDeque::from([self.id]) };
         let until = self.until.unwrap_or(u64::MAX);
         for batch in batches {
+            let next = links.next();
             // What its sidecar had sent when it died and nobody took over: there may be holes in it.
-            if batch.first > links.next && links.next >= until {
+            if batch.first > next && next >= until {
                 verdict.twice_bytes += batch.body_len;
                 continue;
             }
-            if batch.first > links.next {
+            if batch.first > next {
                 let last = batch.first - 1;
-                verdict.lost += batch.first - links.next;
-                verdict.wrong.push(format!("{name}: positions {} to {last} are missing", links.next));
+                verdict.lost += batch.first - next;
+                verdict.wrong.push(format!("{name}: positions {next} to {last} are missing"));
                 return Ok(());
             }
-            if links.before(batch.first) != Some(batch.prev) {
+            if links.begin(batch.first) != Some(batch.prev) {
                 verdict.forks += 1;
                 verdict.wrong.push(format!("{name}: two links before position {}", batch.first));
                 return Ok(());
@@ -103,8 +107,8 @@ impl Chain {
             for (seq, record) in (batch.first..).zip(&records) {
                 at = link(&self.id, seq, &at, record);
                 let bytes = record.payload.len() as u64 + RECORD_HEADER;
-                if seq == links.next {
-                    links.push(at);
+                if seq == links.next() {
+                    links.known.push_back(at);
                     if seq < until {
                         show(record, verdict);
                     } else {

@@ -166,11 +166,57 @@ fn all() -> Vec<u64> {
     (0..20).collect()
 }
 
+/// What a chain of a scene says of line `n`.
+fn line(n: u64) -> Vec<u8> {
+    script().line(n, NOW + i64::try_from(n).unwrap())
+}
+
 #[test]
 fn what_is_whole_is_right() {
     let verdict = Scene::of(&all());
     assert_eq!((verdict.wrong, verdict.held, verdict.printed), (vec![], 20, 20));
     assert_eq!((verdict.lost, verdict.duplicated, verdict.forks, verdict.twice_bytes), (0, 0, 0, 0));
+    // What a record has beside its payload are 14 bytes.
+    let bytes: usize = all().into_iter().map(|n| 14 + line(n).len()).sum();
+    assert_eq!((verdict.chains, verdict.batches, verdict.printed_bytes), (1, 2, 2000));
+    assert_eq!(verdict.stored_bytes, (bytes + 14 + END.len()) as u64);
+}
+
+#[test]
+fn a_verdict_is_a_table_for_people() {
+    let verdict = Verdict {
+        wrong: Vec::new(),
+        printed: 101,
+        printed_bytes: 12_345_678,
+        held: 90,
+        declared: 6,
+        declared_bytes: 1_999_999,
+        lost: 5,
+        duplicated: 3,
+        forks: 2,
+        stored_bytes: 4_000_000,
+        twice_bytes: 1_500_000,
+        repeated_bytes: 500_000,
+        resumed: ["a".to_owned(), "b".to_owned()].into(),
+        cautious: 1,
+        gaps: BTreeSet::new(),
+        chains: 7,
+        batches: 31,
+    };
+    let table = [
+        "lines printed                     101 (12.3 MB)",
+        "lines held                        90",
+        "lost                              5",
+        "duplicated in the joined chains   3",
+        "forks                             2",
+        "declared: had left the disk       6 (1.9 MB)",
+        "chains that took over             2",
+        "of these, for caution             1",
+        "bytes stored twice                40.00 % of 4.0 MB",
+        "sent again by a second client     0.5 MB",
+        "chains, batches                   7, 31",
+    ];
+    assert_eq!(verdict.table(), table.map(|row| format!("{row}\n")).concat());
 }
 
 #[test]
@@ -201,6 +247,23 @@ fn a_chain_without_an_end_is_told() {
 }
 
 #[test]
+fn a_chain_of_many_batches_that_other_lives_have_sent_again_in_other_pieces_is_whole() {
+    let mut scene = Scene::new();
+    let mut chain = scene.chain(0, None, &all());
+    chain.say(NOW, END);
+    for range in [0..3, 3..8, 8..15, 15..21] {
+        scene.store(0, &chain, range);
+    }
+    for range in [1..4, 4..10, 9..13, 13..14, 14..20] {
+        scene.store(1, &chain, range);
+    }
+    let verdict = scene.judge();
+    assert_eq!((verdict.wrong, verdict.held, verdict.duplicated), (vec![], 20, 0));
+    let bytes = |n: u64| 14 + line(n).len() as u64;
+    assert_eq!(verdict.twice_bytes, (1..20).chain(9..10).map(bytes).sum::<u64>());
+}
+
+#[test]
 fn a_batch_that_is_not_there_is_lost() {
     let mut scene = Scene::new();
     let mut chain = scene.chain(0, None, &all());
@@ -208,7 +271,7 @@ fn a_batch_that_is_not_there_is_lost() {
     scene.store(0, &chain, 0..5);
     scene.store(1, &chain, 9..chain.len());
     let verdict = scene.judge();
-    assert!(verdict.wrong[0].contains("positions 5 to 8 are missing"), "{:?}", verdict.wrong);
+    assert_eq!(verdict.wrong[0], format!("chain {} of n_p_u/app: positions 5 to 8 are missing", &hex(&chain.id)[..12]));
     // Four positions, and the lines from there on.
     assert_eq!((verdict.lost, verdict.held), (4 + 15, 5));
 }
@@ -262,8 +325,7 @@ fn what_was_sent_before_another_chain_took_over_and_does_not_count_is_stored_twi
     let mut after = scene.chain(12, Some(&words), &(10..20).collect::<Vec<_>>());
     after.say(NOW, END);
     scene.store(1, &after, 0..after.len());
-    // What a record has beside its payload are 14 bytes.
-    let bytes = |n: u64| 14 + script().line(n, NOW + i64::try_from(n).unwrap()).len() as u64;
+    let bytes = |n: u64| 14 + line(n).len() as u64;
     let verdict = scene.judge();
     assert_eq!((verdict.wrong.len(), verdict.held, verdict.duplicated), (0, 20, 0), "{:?}", verdict.wrong);
     assert_eq!(verdict.twice_bytes, [10, 11, 13, 14].map(bytes).iter().sum::<u64>());
