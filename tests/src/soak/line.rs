@@ -82,6 +82,8 @@ impl Script {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oracle::{Ending, File, records};
+    use crate::tamper::wire::{hex, sha256};
 
     #[test]
     fn a_line_is_recognised_as_it_was_written_and_not_after_any_change() {
@@ -97,6 +99,34 @@ mod tests {
             }
         }
         assert_eq!(Script::new(2, "app", (80, 300)).recognise(&script.line(0, 5)), None, "another seed's");
+    }
+
+    #[test]
+    fn a_seed_prints_the_same_lines_in_each_version() {
+        let script = Script::new(1, "app", (80, 300));
+        let time = 1_790_000_000_000_000_000;
+        let lines: Vec<_> = (0..200).map(|n| script.line(n, time + i64::try_from(n).unwrap())).collect();
+        assert_eq!(
+            String::from_utf8_lossy(&lines[3]),
+            r#"{"n":3,"t":1790000000000000003,"id":"888348c1204c1f4b","msg":"worker region latency upstream refresh status payment status "}"#
+        );
+        assert_eq!(hex(&sha256(&lines.concat())), "9df296afa4c39673034c8a094c7e8b794beee60a734c0563b3b098e472148325");
+    }
+
+    #[test]
+    fn what_is_written_is_what_the_oracle_reads() {
+        let (script, mut bytes) = (Script::new(1, "app", (80, 40_000)), Vec::new());
+        let time = 1_790_000_000_000_000_000;
+        for n in 0..20 {
+            script.write(n, time + i64::try_from(n).unwrap(), &mut bytes);
+        }
+        let records = records(&[File { name: "0.log".into(), bytes }], Ending::Open);
+        assert_eq!(records.len(), 1 + 20);
+        for (n, record) in (0..).zip(&records[1..]) {
+            let time = time + i64::try_from(n).unwrap();
+            assert_eq!((record.time, record.source, record.flags), (time, if n % 5 == 4 { 2 } else { 1 }, 0), "{n}");
+            assert_eq!(script.recognise(&record.payload), Some((n, time)));
+        }
     }
 
     #[test]
