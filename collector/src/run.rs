@@ -13,6 +13,9 @@ use std::time::Duration;
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, SOFTWARE, Witness};
@@ -282,14 +285,18 @@ impl Signals {
     }
 }
 
-/// Logs go to stderr; `INDELIBLE_LOG` has the filter.
+/// What is logged: what `INDELIBLE_LOG` says (a level, or levels by module, as in `info,indelible_collector=debug`), else `info`.
+fn filter() -> Targets {
+    let asked = std::env::var("INDELIBLE_LOG").ok().filter(|text| !text.is_empty());
+    asked.and_then(|text| text.parse().ok()).unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO))
+}
+
+/// Logs go to stderr.
 fn start_logging() {
     use std::io::IsTerminal;
-    let filter = tracing_subscriber::EnvFilter::try_from_env("INDELIBLE_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(std::io::stderr);
     // In tests of one process another may have been there first.
-    let _ = subscriber.with_ansi(std::io::stderr().is_terminal()).try_init();
+    let _ = subscriber.with_ansi(std::io::stderr().is_terminal()).finish().with(filter()).try_init();
 }
 
 /// Connections and segment files each need a descriptor; what the machine allows is used.

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use indelible_csi::config::{self, Config, ConfigError};
 use indelible_csi::run;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Wrong values and directories; as for all our servers.
 const USAGE: u8 = 2;
@@ -26,11 +28,16 @@ fn main() -> ExitCode {
     ExitCode::from(USAGE)
 }
 
+/// What is logged: what `INDELIBLE_LOG` says (a level, or levels by module, as in `info,indelible_csi=debug`), else `info`.
+fn filter() -> Targets {
+    let asked = std::env::var("INDELIBLE_LOG").ok().filter(|text| !text.is_empty());
+    asked.and_then(|text| text.parse().ok()).unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO))
+}
+
 fn start(config: Config) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_from_env("INDELIBLE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let colour = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    log.with_ansi(colour).with_target(false).init();
+    let log = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(std::io::stderr);
+    log.with_ansi(colour).with_target(false).finish().with(filter()).init();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("the system gives no event queue")?;
     let done = runtime.block_on(run::run(config));

@@ -11,6 +11,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::certificates::webhook;
 use crate::config::{Config, LogFormat};
@@ -230,14 +233,21 @@ async fn bind(flag: &'static str, address: std::net::SocketAddr) -> Result<TcpLi
     TcpListener::bind(address).await.map_err(|source| StartError::Bind { flag, address, source })
 }
 
-/// Logs go to stderr; `INDELIBLE_LOG` has the filter.
+/// What is logged: what `INDELIBLE_LOG` says (a level, or levels by module, as in `info,indelible_operator=debug`), else `info`
+/// without what the client of the API server tells.
+fn filter() -> Targets {
+    let asked = std::env::var("INDELIBLE_LOG").ok().filter(|text| !text.is_empty());
+    let quiet = [("kube_client", LevelFilter::WARN), ("kube_runtime", LevelFilter::WARN)];
+    let usual = || Targets::new().with_default(LevelFilter::INFO).with_targets(quiet);
+    asked.and_then(|text| text.parse().ok()).unwrap_or_else(usual)
+}
+
+/// Logs go to stderr.
 fn start_logging(format: LogFormat) {
     use std::io::IsTerminal as _;
-    let filter = tracing_subscriber::EnvFilter::try_from_env("INDELIBLE_LOG")
-        .unwrap_or_else(|_| "info,kube_client=warn,kube_runtime=warn".into());
-    let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logging = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(std::io::stderr);
     match format {
-        LogFormat::Text => logging.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => logging.json().init(),
+        LogFormat::Text => logging.with_ansi(std::io::stderr().is_terminal()).finish().with(filter()).init(),
+        LogFormat::Json => logging.json().finish().with(filter()).init(),
     }
 }

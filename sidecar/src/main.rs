@@ -19,7 +19,9 @@ use indelible_sidecar::token::Token;
 use indelible_sidecar::trust::{CaSource, Trust};
 use indelible_sidecar::{armed, clock, own, run};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Wrong values and files; as for all our servers.
 const USAGE: u8 = 2;
@@ -86,11 +88,16 @@ fn idle() -> std::io::Result<()> {
     })
 }
 
+/// What is logged: what `INDELIBLE_LOG` says (a level, or levels by module, as in `info,indelible_sidecar=debug`), else `info`.
+fn filter() -> Targets {
+    let asked = std::env::var("INDELIBLE_LOG").ok().filter(|text| !text.is_empty());
+    asked.and_then(|text| text.parse().ok()).unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO))
+}
+
 fn start(config: &Config) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_from_env("INDELIBLE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let colour = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    log.with_ansi(colour).with_target(false).init();
+    let log = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(std::io::stderr);
+    log.with_ansi(colour).with_target(false).finish().with(filter()).init();
     loop {
         match begin(config)? {
             Ended::Told(left) => {
