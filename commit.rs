@@ -1,5 +1,7 @@
 //! The build script of all programs: puts the commit into `--version`, from `INDELIBLE_COMMIT` if that is set, else from
 //! git, else "unknown": a build outside a checkout (a source archive, an image) says that it does not know.
+//!
+//! And has the table of what is relocated at the start packed: half a megabyte less of each process, which reads all of it.
 
 use std::path::Path;
 use std::process::Command;
@@ -22,4 +24,9 @@ fn main() {
     let given = std::env::var("INDELIBLE_COMMIT").ok().filter(|text| !text.is_empty());
     let commit = given.or_else(|| git(&["rev-parse", "--short=12", "HEAD"])).unwrap_or_else(|| "unknown".to_owned());
     println!("cargo::rustc-env=INDELIBLE_BUILD_COMMIT={commit}");
+    // Known to glibc since 2.36, and to its linkers.
+    let target = |what: &str| std::env::var(format!("CARGO_CFG_TARGET_{what}")).unwrap_or_default();
+    if target("OS") == "linux" && target("ENV") == "gnu" {
+        println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    }
 }
