@@ -60,7 +60,7 @@ async fn a_million_records_take_at_most_ten_thousand_allocations() {
 
     let lines: Vec<_> = (0..BATCH).map(|n| format!(r#"{{"n":{n},"msg":"order placed"}}"#)).collect();
     let lines: Vec<_> = lines.iter().map(String::as_bytes).collect();
-    let mut bodies = (0..RECORDS / BATCH as u64 + 1).map(|_| {
+    let mut bodies = (0..=RECORDS / BATCH as u64).map(|_| {
         let (commitment, body) = chain.batch(&sidecar, &lines);
         Bytes::from(upload(&commitment, &body))
     });
