@@ -151,9 +151,13 @@ async fn of_slot(
     let batches = &made.pods[pod].chains[slot].batches;
     while let Some(batch) = batches.get(answered.receipts.len()) {
         let call = tokio::time::timeout_at(end.into(), connection.call("POST", "/v1/batches", batch.clone()));
-        // What is not answered when the window is over does not count.
-        let Ok(answer) = call.await else { return Ok(answered) };
-        let (status, body) = answer?;
+        // What is not answered when the window is over does not count: all slots end then, and a collector cuts off who
+        // takes back a hundred requests at once.
+        let (status, body) = match call.await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) if Instant::now() < end => return Err(error),
+            Ok(Err(_)) | Err(_) => return Ok(answered),
+        };
         if matches!(status, 429 | 503) {
             answered.refused += 1;
             tokio::time::sleep(PAUSE).await;
