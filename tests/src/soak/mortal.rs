@@ -162,12 +162,15 @@ impl Mortal {
         Ok(())
     }
 
-    /// It is not killed any more, also not by the step that its process has.
+    /// It is not killed any more, also not by the step that its process has; if it is dead, it comes back at once.
     pub fn spare(&mut self, rng: &mut Rng, histogram: &mut Histogram) -> Result<()> {
         if matches!(self.fate, Fate::Dies(_)) {
             self.fate = Fate::Lives;
             if matches!(self.plan, Plan::Step(_)) {
                 self.kill(rng, histogram)?;
+            }
+            if let State::Dead { until } = &mut self.state {
+                *until = Instant::now();
             }
         }
         Ok(())

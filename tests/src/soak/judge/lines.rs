@@ -122,8 +122,9 @@ impl Comparison<'_> {
         }
     }
 
+    /// Of two at one place the later one counts: a chain that took over may say a gap there that was noticed before it.
     fn declares(&mut self, nanoseconds: i128) {
-        self.declared = Timestamp::from_nanosecond(nanoseconds).ok();
+        self.declared = self.declared.max(Timestamp::from_nanosecond(nanoseconds).ok());
         self.broken = self.declared.map(|said| (said, 2));
     }
 

@@ -112,6 +112,31 @@ fn what_is_declared_is_declared_once() {
 }
 
 #[test]
+fn a_chain_that_took_over_may_say_a_gap_that_was_noticed_before_it() {
+    // The file left after 10 s.
+    for (taken_over, lost) in [(12, 0), (9, 6)] {
+        let mut scene = Scene::new();
+        let before = scene.chain(0, None, &[0, 1, 2, 3]);
+        scene.store(0, &before, 0..before.len());
+        let (id, link) = (hex(&before.id), hex(&before.link(before.len())));
+        let words = format!(r#"{{"kind":"resumed","reason":"file-gone","chain":"{id}","next_seq":4,"link":"{link}"}}"#);
+        let mut after = scene.chain(taken_over, Some(&words), &[]);
+        after.say(NOW + 8 * SECOND, r#"{"kind":"gap","reason":"unreadable","file":"0.log","bytes":null}"#);
+        for n in 10..20 {
+            after.push(
+                NOW + i64::try_from(n).unwrap(),
+                Script::source(n),
+                script().line(n, NOW + i64::try_from(n).unwrap()),
+            );
+        }
+        after.say(NOW, END);
+        scene.store(1, &after, 0..after.len());
+        let verdict = scene.judge();
+        assert_eq!((verdict.lost, verdict.declared), (lost, 6 - lost), "{:?}", verdict.wrong);
+    }
+}
+
+#[test]
 fn a_declaration_does_not_excuse_lines_behind_its_chain() {
     // It declares, and then comes another chain that does not, or nothing at all.
     for has_next in [false, true] {
