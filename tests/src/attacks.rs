@@ -5,8 +5,10 @@
 //! implementation of it ([`crate::tamper`], [`crate::insider`], [`crate::peer`]): no crate of the product is linked
 //! (`tests/architecture.rs` says so).
 
+mod another;
 mod bytes;
 mod forged;
+mod index;
 mod keys;
 mod life;
 mod older;

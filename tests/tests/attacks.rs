@@ -9,7 +9,6 @@ mod attacks {
     mod bytes;
     mod encoders;
     mod evidence;
-    mod index;
     mod insider;
     mod kills;
     mod peers;

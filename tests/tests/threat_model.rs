@@ -7,13 +7,13 @@ use std::path::Path;
 use indelible_tests::attacks::sentence::Sentence;
 use indelible_tests::attacks::{Attack, TABLE, page};
 
-/// Not played by `make attacks` yet; the page says so.
-const NOT_PLAYED: [u32; 3] = [12, 18, 20];
+/// Not played by `make attacks`, as the page says: it is about archives, which there are none of yet.
+const NOT_PLAYED: u32 = 12;
 
 #[test]
 fn every_attack_of_the_threat_model_is_in_the_table_under_a_name_of_its_own() {
     let numbers: BTreeSet<u32> = TABLE.iter().map(Attack::number).collect();
-    assert_eq!(numbers, (1..=32).filter(|n| !NOT_PLAYED.contains(n)).collect());
+    assert_eq!(numbers, (1..=32).filter(|n| *n != NOT_PLAYED).collect());
     let names: BTreeSet<&str> = TABLE.iter().map(|attack| attack.name).collect();
     assert_eq!(names.len(), TABLE.len());
 }

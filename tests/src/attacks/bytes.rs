@@ -27,11 +27,15 @@ fn batch(rng: &mut Rng, image: &Image) -> Result<Place> {
     Ok(rng.pick(&batches).1.clone())
 }
 
+/// The victim's directory with one bit of a stored body flipped.
+pub fn with_a_flipped_body(stage: &Stage, rng: &mut Rng) -> Result<Image> {
+    let Place { segment, body, end, .. } = batch(rng, stage.image())?;
+    flipped(rng, stage.image(), &segment, body, end)
+}
+
 /// A1: one bit of a stored body.
 pub fn flip_body(stage: &Stage, side: Side) -> Result<Trial> {
-    let mut rng = stage.rng("A1-body");
-    let Place { segment, body, end, .. } = batch(&mut rng, stage.image())?;
-    judged(stage, side, &flipped(&mut rng, stage.image(), &segment, body, end)?)
+    judged(stage, side, &with_a_flipped_body(stage, &mut stage.rng("A1-body"))?)
 }
 
 /// A1: one bit of a leaf: a batch's commitment or when it was received.

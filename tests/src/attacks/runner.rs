@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Attack, Play, Side, Stage, TABLE};
+use super::{Attack, Play, Side, Stage, TABLE, another};
 
 /// How one attack went under one seed.
 #[derive(Debug, Clone, Default)]
@@ -45,8 +45,12 @@ pub fn chosen(only: &[String]) -> Vec<usize> {
 
 /// What a row cannot be played without here, and is not there.
 pub fn lacks(row: usize) -> Option<&'static str> {
-    let is_there = || Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success());
-    (TABLE[row].number() == 15 && !is_there()).then_some("strace")
+    let has_strace = || Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success());
+    match TABLE[row].number() {
+        15 => (!has_strace()).then_some("strace"),
+        18 => another::lacks(),
+        _ => None,
+    }
 }
 
 /// Plays these rows for these seeds on `workers` threads.

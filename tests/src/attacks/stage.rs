@@ -292,6 +292,18 @@ impl Judge<'_> {
         verify(&self.sources, &self.flags()?.iter().map(AsRef::as_ref).collect::<Vec<_>>())
     }
 
+    /// The directories that are judged.
+    pub fn sources(&self) -> &[PathBuf] {
+        &self.sources
+    }
+
+    /// The report for programs.
+    pub fn report(&self) -> Result<Vec<u8>> {
+        let mut command = Command::new(binary("indelible")?);
+        command.arg("verify").args(&self.sources).arg("--json").args(self.flags()?);
+        Ok(command.output()?.stdout)
+    }
+
     /// The report for people, line by line.
     pub fn read(&self) -> Result<Vec<(i32, String)>> {
         read_by_people(&self.sources, &self.flags()?)

@@ -2,8 +2,12 @@
 
 use super::super::Play::Copies;
 use super::super::Shows::Finding;
-use super::super::{Attack, Who, bytes, forged};
+use super::super::{Attack, Who, another, bytes, forged};
 use super::{AUTHENTICITY, COMPLETENESS, FRESHNESS, INTEGRITY, UNCLOSED, UNJUDGED};
+
+/// A body that is not what its batch says.
+const DAMAGED: &str = "{records} of container app of pod {…}, printed {when} are damaged in storage: {…} (leaf {n} of log \
+    {log} ({…})). They cannot be read there any more; look for another copy, and keep this one as evidence.";
 
 /// A batch that its session did not sign.
 const FORGED: &str = "{records} of container app of pod {…}, printed {when}, are not what the sidecar of pod {…} that \
@@ -21,9 +25,7 @@ pub(super) const ROWS: &[Attack] = &[
         verdicts: INTEGRITY,
         exit: 1,
         shows: Finding("bad-body", &[]),
-        sentence: "{records} of container app of pod {…}, printed {when} are damaged in storage: {…} (leaf {n} of log \
-            {log} ({…})). They cannot be read there any more; look for another copy, and keep this one as \
-            evidence.",
+        sentence: DAMAGED,
         play: Copies(bytes::flip_body),
     },
     Attack {
@@ -77,6 +79,18 @@ pub(super) const ROWS: &[Attack] = &[
         sentence: "checkpoints of log {log} ({…}) do not hold: {…}. The leaves around there were received {…}. A log \
             signs each of them, so they were changed afterwards: look into that collector's storage.",
         play: Copies(bytes::flip_checkpoint),
+    },
+    Attack {
+        name: "A18",
+        who: Who::Volume,
+        does: "flips one bit of a stored body, and two implementations judge: each log of each seed, and what was made of it",
+        by: "a second implementation, written from the format's text in another language: it agrees in every root and head, \
+            and finds what ours finds",
+        verdicts: INTEGRITY,
+        exit: 1,
+        shows: Finding("bad-body", &[]),
+        sentence: DAMAGED,
+        play: Copies(another::judges_too),
     },
     Attack {
         name: "A2-plain",

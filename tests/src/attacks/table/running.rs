@@ -2,7 +2,7 @@
 
 use super::super::Play::World;
 use super::super::Shows::{Exit, Finding, Refusal, Report};
-use super::super::{Attack, Who, life, pods};
+use super::super::{Attack, Who, index, life, pods};
 use super::{COMPLETENESS, EXPLAINED, FRESHNESS, HOLDS, INTEGRITY, NOTHING_RAISED};
 
 /// A collector whose disk failed ends, saying what follows.
@@ -58,6 +58,17 @@ pub(super) const ROWS: &[Attack] = &[
         shows: Refusal(422),
         sentence: "the batch does not hold: the links over the body do not end in last_link",
         play: World(pods::shifted),
+    },
+    Attack {
+        name: "A20",
+        who: Who::Volume,
+        does: "forges the indexes of a log: empties, flips, exchanges, removes them, fills them with noise",
+        by: "an index is a cache: only what the log signed of it is believed, the rest is read from the segments again",
+        verdicts: NOTHING_RAISED,
+        exit: 0,
+        shows: Report,
+        sentence: HOLDS,
+        play: World(index::forged),
     },
     Attack {
         name: "A21-token",
