@@ -125,6 +125,32 @@ fn a_record_knows_its_bytes_across_a_rotation() {
 }
 
 #[test]
+fn files_come_by_restart_and_rotated_ones_by_their_first_lines_whatever_they_are_called() {
+    let at = |second: u32| format!("2026-11-22T20:00:{second:02}Z stdout F a\n2026-11-22T19:00:00Z stdout F b\n");
+    let files = [
+        log("9.log.20261122-200900", "no line of its format\n2026-11-22T20:00:59Z stdout F a\n"),
+        log("9.log.20261122-200500", &at(1)),
+        log("9.log.20261122-200300", &at(2)),
+        log("9.log.20261122-200400", &at(2)),
+        log("9.log", &at(0)),
+        log("10.log", &at(0)),
+    ];
+    let mut given = files.to_vec();
+    given.reverse();
+    given.extend([log("9.log.20261122-200600.gz.tmp", &at(0)), log("lost+found", ""), log("x.log", "")]);
+    assert_eq!(in_order(given), files);
+}
+
+#[test]
+fn a_file_that_is_empty_does_not_end_the_one_before() {
+    let (line, begun) = ("2026-11-22T20:00:01Z stdout F a\n", "2026-11-22T20:00:02Z std");
+    let files = [log("0.log.1", &format!("{line}{begun}")), log("0.log", "")];
+    assert_eq!(records(&files, Ending::Open), records(&files[..1], Ending::Open));
+    assert_eq!(records(&files, Ending::Open).len(), 2);
+    assert_eq!(records(&files, Ending::Closed).len(), 3);
+}
+
+#[test]
 fn a_chain_that_begins_at_a_later_line_says_that_its_restart_began_then() {
     let first = "2026-11-22T20:00:01Z stdout P a\n";
     let files = [log("3.log", &format!("{first}2026-11-22T20:00:02Z stdout F b\n"))];

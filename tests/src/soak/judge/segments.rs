@@ -104,9 +104,9 @@ impl Log {
 
     fn segment(&mut self, segment: usize, bytes: &[u8], mut index: u64) -> Result<u64> {
         // Zeros behind the last frame are room for more.
-        let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let last = bytes.iter().rposition(|byte| *byte != 0);
         let mut at = 0;
-        while at < end {
+        while Some(at) <= last {
             let cut = || format!("a frame at {at} is cut short");
             let length = usize::try_from(In(&bytes[at..]).u32().with_context(cut)?)?;
             let frame = bytes.get(at + 4..at + 4 + length).with_context(cut)?;

@@ -433,6 +433,22 @@ fn a_branch_that_begins_elsewhere_is_a_fork() {
 }
 
 #[test]
+fn a_fork_in_what_another_chain_took_over_from_is_told() {
+    let mut scene = Scene::new();
+    let before = scene.chain(0, None, &(0..15).collect::<Vec<_>>());
+    scene.store(0, &before, 0..12);
+    scene.store(1, &before.with_another(11), 12..15);
+    let (id, link) = (hex(&before.id), hex(&before.link(10)));
+    let words = format!(r#"{{"kind":"resumed","reason":"file-gone","chain":"{id}","next_seq":10,"link":"{link}"}}"#);
+    let mut after = scene.chain(12, Some(&words), &(10..20).collect::<Vec<_>>());
+    after.say(NOW, END);
+    scene.store(1, &after, 0..after.len());
+    let verdict = scene.judge();
+    assert_eq!((verdict.forks, verdict.wrong.len()), (1, 1), "{:?}", verdict.wrong);
+    assert!(verdict.wrong[0].contains("two links before position 12"), "{:?}", verdict.wrong);
+}
+
+#[test]
 fn a_batch_that_is_not_what_it_says_is_told() {
     let changed = |change: fn(&mut Batch)| {
         let mut scene = Scene::new();
@@ -495,4 +511,38 @@ fn a_log_that_was_damaged_or_lacks_a_segment_cannot_be_judged() {
         images[0].put(&path(7), bytes);
     });
     assert!(format!("{:#}", error.unwrap_err()).contains("begins at 7, not at 0"));
+}
+
+#[test]
+fn zeros_behind_the_last_frame_are_room_for_more() {
+    let verdict = Scene::whole().judge_changed(|images| {
+        let path = format!("segments/{:020}.seg", 0);
+        let mut bytes = images[0].get(&path).unwrap().to_vec();
+        bytes.extend([0; 4096]);
+        images[0].put(&path, bytes);
+    });
+    assert_eq!(verdict.unwrap().wrong, [""; 0]);
+}
+
+#[test]
+fn the_newest_segment_is_read_up_to_what_is_being_written() {
+    let mut scene = Scene::new();
+    let chain = scene.chain(0, None, &all());
+    // One byte is enough for a segment.
+    let mut log = Writer::new(&mut Rng::new(6, 0), "c", 1, NOW);
+    log.batch(&chain.seal(&scene.session, 0, 6), NOW);
+    log.group();
+    for (first, next) in [(6, 9), (9, 15), (15, 20)] {
+        log.batch(&chain.seal(&scene.session, first, next), NOW);
+    }
+    let mut image = log.directory();
+    let path = image.paths().filter(|path| path.ends_with(".seg")).max().unwrap().to_owned();
+    let bytes = image.get(&path).unwrap();
+    image.put(&path, bytes[..bytes.len() - 1].to_vec());
+    let dir = tempfile::tempdir().unwrap();
+    image.write(dir.path(), None).unwrap();
+    let log = Log::newest(3, dir.path()).unwrap();
+    let batches: Vec<_> = log.batches.iter().map(|batch| (batch.log, batch.first, batch.count)).collect();
+    assert_eq!(batches, [(3, 6, 3), (3, 9, 6)]);
+    assert_eq!(log.records(&log.batches[1]).unwrap().len(), 6);
 }
