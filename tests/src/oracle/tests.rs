@@ -166,8 +166,23 @@ fn a_long_line_that_cannot_become_well_formed_is_recorded_while_it_grows() {
     assert_eq!(records(&long("2026-11-22T20:00:01Z stdout F "), Ending::Open), []);
     assert_eq!(records(&long("2026-11-22T20:00:01Z stdout F"), Ending::Open), []);
     assert_eq!(records(&long(""), Ending::Open), [], "not longer than a record");
+    // So the restart before is not over by it.
+    let open = log("0.log", "2026-11-22T20:00:01Z stdout P a\n");
+    let after =
+        |more: usize| records(&[open.clone(), log("1.log", &"x".repeat(MAX_RECORD_BYTES + more))], Ending::Open);
+    assert_eq!((after(0).len(), after(1).len()), (0, 4));
     let records = records(&long("2026-11-22T20:00:01Z out F "), Ending::Open);
     assert_eq!(records.iter().map(|record| record.flags).collect::<Vec<_>>(), [0, MALFORMED | CONTINUES]);
+}
+
+#[test]
+fn a_malformed_line_as_long_as_a_record_is_one_record() {
+    let flags = |length: usize| -> Vec<u8> {
+        let file = log("0.log", &("x".repeat(length) + "\n"));
+        records(&[file], Ending::Open)[1..].iter().map(|record| record.flags).collect()
+    };
+    assert_eq!(flags(MAX_RECORD_BYTES), [MALFORMED]);
+    assert_eq!(flags(MAX_RECORD_BYTES + 1), [MALFORMED | CONTINUES, MALFORMED]);
 }
 
 #[test]
