@@ -7,6 +7,12 @@ fn what_had_left_the_disk_after_the_sidecar_died_is_declared_and_counted_apart()
     let verdict = Scene::taken_over(3, 10, 12, |_| ());
     assert_eq!((verdict.wrong.len(), verdict.lost, verdict.declared), (0, 0, 6), "{:?}", verdict.wrong);
     assert_eq!((verdict.declared_bytes, verdict.resumed.len()), (600, 1));
+    // Of two files: six lines of one, three of the other.
+    let verdict = Scene::taken_over(3, 13, 12, |scene| {
+        scene.written[1].gone = Some(at(11));
+        scene.written[1].bytes = 2000;
+    });
+    assert_eq!((verdict.wrong.len(), verdict.declared, verdict.declared_bytes), (0, 9, 1200), "{:?}", verdict.wrong);
 }
 
 /// The one sentence of a verdict in which lines are lost.
@@ -25,7 +31,10 @@ fn what_could_have_been_read_is_lost_although_it_is_declared() {
     assert!(told(&Scene::taken_over(3, 12, 12, |_| ()), 8).contains("never left the disk"));
     // Nobody killed the sidecar.
     assert!(told(&Scene::taken_over(3, 10, 12, |scene| scene.deaths.clear()), 6).contains("run all the time"));
-    // It died before there was the file, or after it had been declared.
+    // It died before there was the file, by more than two processes may see that differently, or after it had been declared.
+    let died = |ms| Scene::taken_over(3, 10, 12, |scene| scene.deaths = vec![at_ms(ms)..at_ms(ms + 50)]);
+    assert_eq!(died(-100).declared, 6);
+    assert!(told(&died(-101), 6).contains("run all the time"));
     for died in [-1, 13] {
         let verdict = Scene::taken_over(3, 10, 12, |scene| scene.deaths = vec![at(died)..at(died + 1)]);
         assert!(told(&verdict, 6).contains("run all the time"), "{died}");
@@ -211,6 +220,10 @@ fn the_end_of_a_line_whose_beginning_is_gone_counts_as_missing_and_only_behind_w
     let verdict = held(&[None, None, Some(at(10))], &[same, same, rest]);
     assert_eq!((verdict.held, verdict.declared, verdict.lost), (2, 0, 1), "{:?}", verdict.wrong);
     assert!(verdict.wrong[0].contains("a record that is no line that was printed: last one"), "{:?}", verdict.wrong);
+    // Whole lines before it are missing, too.
+    let gone = [None, None, Some(at(10)), Some(at(10))];
+    let verdict = held(&gone, &[same, same, gap, (1, 9, Some("er last one"))]);
+    assert_eq!((verdict.wrong.len(), verdict.held, verdict.declared), (0, 2, 2), "{:?}", verdict.wrong);
     // What could have been read is lost.
     let verdict = held(&[None; 3], &[same, same, gap, rest]);
     assert!(told(&verdict, 1).contains("never left the disk"));
