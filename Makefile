@@ -14,7 +14,7 @@ export HELM
 RELEASE := $(TARGET)/$(HOST)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check generate check-generated fmt clippy doc unit tamper attacks soak build where cluster-up cluster-down cluster-shell e2e e2e-core e2e-kind e2e-selftest skew bench bench-deps bench-short foreign fuzz clean
+.PHONY: help demo test check generate check-generated fmt clippy doc unit tamper attacks soak build where cluster-up cluster-down cluster-shell e2e e2e-core e2e-kind e2e-selftest skew bench bench-deps bench-short foreign fuzz mutants clean
 
 help: ## Show this help
 	@echo "Indelible: immutable audit logs for Kubernetes"; echo
@@ -126,6 +126,9 @@ SECONDS ?= 600
 FUZZ_SEED ?= 0
 fuzz: ## Fuzz the parsers of bytes from outside, all of them in SECONDS together (fuzz/README.md)
 	@SEED=$(FUZZ_SEED) fuzz/run $(SECONDS)
+
+mutants: ## Change the soak's judge in each way that cargo-mutants knows; its tests must see it (half an hour; tests/survivors)
+	@tests/mutants $(MUTANTS_FLAGS)
 
 clean: ## Remove what was built
 	$(CARGO) clean
