@@ -105,12 +105,12 @@ mod tests {
     fn a_seed_prints_the_same_lines_in_each_version() {
         let script = Script::new(1, "app", (80, 300));
         let time = 1_790_000_000_000_000_000;
-        let lines: Vec<_> = (0..200).map(|n| script.line(n, time + i64::try_from(n).unwrap())).collect();
+        let lines: Vec<_> = (0..2000).map(|n| script.line(n, time + i64::try_from(n).unwrap())).collect();
         assert_eq!(
             String::from_utf8_lossy(&lines[3]),
             r#"{"n":3,"t":1790000000000000003,"id":"888348c1204c1f4b","msg":"worker region latency upstream refresh status payment status "}"#
         );
-        assert_eq!(hex(&sha256(&lines.concat())), "9df296afa4c39673034c8a094c7e8b794beee60a734c0563b3b098e472148325");
+        assert_eq!(hex(&sha256(&lines.concat())), "0eec40f3c991c5176f96598034ec363c9b318da6ff6d0a5856a4d672d8f2620f");
     }
 
     #[test]
