@@ -63,7 +63,7 @@ fn the_newest_segment_is_read_up_to_what_is_being_written() {
         log.batch(&chain.seal(&scene.session, first, next), NOW);
     }
     let mut image = log.directory();
-    let path = image.paths().filter(|path| path.ends_with(".seg")).max().unwrap().to_owned();
+    let path = image.paths().filter(|path| path.starts_with("segments/")).max().unwrap().to_owned();
     let bytes = image.get(&path).unwrap();
     image.put(&path, bytes[..bytes.len() - 1].to_vec());
     let dir = tempfile::tempdir().unwrap();
