@@ -7,6 +7,7 @@ SEEDS ?= 20
 TARGET := $(shell $(CARGO) metadata --locked --no-deps --format-version 1 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 STRACE := $(shell command -v strace)
+PEERS_CACHE := $(or $(INDELIBLE_BENCH_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/indelible-bench)
 MOUNTS := $(shell unshare --mount true 2>/dev/null && echo yes)
 # In the path, or the one that tests/cluster/up builds.
 HELM ?= $(firstword $(shell command -v helm) $(wildcard $(or $(INDELIBLE_CLUSTER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/indelible-cluster)/*/bin/helm))
@@ -14,7 +15,7 @@ export HELM
 RELEASE := $(TARGET)/$(HOST)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check generate check-generated fmt clippy doc unit tamper attacks soak build where cluster-up cluster-down cluster-shell e2e e2e-core e2e-kind e2e-selftest skew bench bench-deps bench-short foreign fuzz mutants clean
+.PHONY: help demo test check generate check-generated fmt clippy doc unit tamper attacks soak row11 build where cluster-up cluster-down cluster-shell e2e e2e-core e2e-kind e2e-selftest skew bench bench-deps bench-short foreign fuzz mutants clean
 
 help: ## Show this help
 	@echo "Indelible: immutable audit logs for Kubernetes"; echo
@@ -40,6 +41,8 @@ test: fmt clippy doc ## Everything that needs no cluster: format, lints, docs, a
 	$(if $(STRACE),,@echo "Left out: what is seen with strace, which is not installed (tests/tests/durability.rs)")
 	$(if $(MOUNTS),,@echo "Left out: what mounts, which needs root (csi/tests/node.rs)")
 	$(if $(HELM),,@echo "Left out: what Helm makes of the chart; there is none in the path, and tests/cluster/up has built none (tests/tests/chart.rs)")
+	$(if $(wildcard $(PEERS_CACHE)/rsyslog/usr/sbin/rsyslogd),,@echo "Left out: row 11 with rsyslog, which make bench-deps installs (tests/tests/row11.rs)")
+	$(if $(wildcard $(PEERS_CACHE)/otelcol/otelcol),,@echo "Left out: row 11 with the OpenTelemetry Collector, which make bench-deps installs (tests/tests/row11.rs)")
 	@echo "Left out: what needs Go and its modules: make foreign (tests/tests/foreign.rs)"
 	@echo "Left out: what needs another version's programs: make skew (tests/tests/skew.rs)"
 
@@ -74,6 +77,9 @@ soak: ## Pods print for MINUTES while everything is killed, stopped, cut off, fi
 	$(CARGO) build --locked --workspace --bins
 	@$(if $(MOUNTS),unshare --mount) $(TARGET)/$(HOST)/debug/soak --seed $(SEED) --minutes $(MINUTES) $(if $(MOUNTS),--small-disks) $(SOAK_FLAGS)
 	$(if $(MOUNTS),,@echo "Left out: full disks, which need root")
+
+row11: ## The fault run of row 11: lines lost and duplicated by us and by each peer that is installed, on one SEED (root for a full disk)
+	$(MAKE) --no-print-directory soak SOAK_FLAGS="--row11 --subject $(or $(SUBJECT),all)"
 
 # As a debug build the collector can be killed at each step of its store (A14).
 PROFILE ?= release

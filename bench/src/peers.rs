@@ -10,6 +10,7 @@ pub mod nats;
 pub mod openssl;
 pub mod otelcol;
 pub mod rsyslog;
+pub mod sender;
 pub mod tessera;
 pub mod zstd;
 
@@ -85,15 +86,15 @@ fn version(program: &Path, flag: &str, environment: &[(&str, &OsStr)]) -> Result
     Ok(said.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned())
 }
 
-/// A committed configuration with its `@NAME@`s replaced, written where the peer reads it.
-fn configure(job: &Job<'_>, file: &str, values: &[(&str, &str)]) -> Result<PathBuf> {
-    let path = job.configurations.join(file);
+/// A committed configuration with its `@NAME@`s replaced, written to the peer's directory.
+fn configure(configurations: &Path, file: &str, values: &[(&str, &str)], dir: &Path) -> Result<PathBuf> {
+    let path = configurations.join(file);
     let mut text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     for (name, value) in values {
         text = text.replace(&format!("@{name}@"), value);
     }
     let name = path.file_name().context("a configuration has a name")?;
-    let place = job.dir.join(name);
+    let place = dir.join(name);
     std::fs::write(&place, text)?;
     Ok(place)
 }

@@ -3,8 +3,8 @@
 //! Runs in this program, on the core of the thread that starts it. [`Sink::pause`] takes it away as an outage does, its
 //! connections with it; [`Sink::resume`] brings it back at the same addresses.
 
-mod otlp;
-mod relp;
+pub mod otlp;
+pub mod relp;
 
 use std::io::Read as _;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use hyper::StatusCode;
 
 use crate::corpus::ID;
 
@@ -148,7 +150,7 @@ impl Sink {
         let counts = Arc::new(Counts::default());
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let door = |serve: Serve| Door::open(any, serve, &counts);
-        let (lines, relp, otlp) = (door(lines)?, door(relp::serve)?, door(otlp::serve)?);
+        let (lines, relp, otlp) = (door(lines)?, door(relp_lines)?, door(otlp_records)?);
         Ok(Self { counts, lines, relp, otlp })
     }
 
@@ -204,6 +206,34 @@ fn lines(mut stream: TcpStream, counts: &Counts) {
             Ok(n) => counts.add(memchr::memchr_iter(b'\n', &buffer[..n]).count(), n),
         }
     }
+}
+
+impl relp::Taker for &Counts {
+    fn line(&mut self, line: &[u8]) {
+        Counts::line(self, line);
+    }
+
+    fn keep(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn relp_lines(stream: TcpStream, counts: &Counts) {
+    // A connection that ends in the middle is an outage, which is what it is for.
+    let _ = relp::serve(stream, &mut &*counts);
+}
+
+fn otlp_records(stream: TcpStream, counts: &Counts) {
+    otlp::serve(stream, &|body: Bytes| {
+        let bytes = body.len();
+        match otlp::records(body) {
+            Some(records) => {
+                counts.add(records.len(), bytes);
+                StatusCode::OK
+            }
+            None => StatusCode::BAD_REQUEST,
+        }
+    });
 }
 
 #[cfg(test)]

@@ -11,9 +11,10 @@ pub mod judge;
 mod line;
 mod mortal;
 mod pods;
+mod program;
 mod proxy;
 mod replayer;
-mod row11;
+pub mod row11;
 mod run;
 pub mod window;
 

@@ -1,4 +1,4 @@
-//! OTLP logs over HTTP/1.1: counts the records of each request and answers that all were taken.
+//! OTLP logs over HTTP/1.1: hands each request's body to who takes it, and answers with the status that this gives.
 
 use std::convert::Infallible;
 use std::net::TcpStream;
@@ -11,10 +11,9 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use prost::Message;
 
-use super::Counts;
 use crate::limits::MAX_BODY_BYTES;
 
-/// Of `ExportLogsServiceRequest` as much as counting needs.
+/// Of `ExportLogsServiceRequest` as much as lines need; a record is read where its line is asked for.
 #[derive(Clone, PartialEq, Message)]
 struct Export {
     #[prost(message, repeated, tag = "1")]
@@ -33,37 +32,49 @@ struct Scope {
     records: Vec<Bytes>,
 }
 
-fn records(body: Bytes) -> Option<usize> {
-    let export = Export::decode(body).ok()?;
-    Some(export.resources.iter().flat_map(|resource| &resource.scopes).map(|scope| scope.records.len()).sum())
+#[derive(Clone, PartialEq, Message)]
+struct Record {
+    #[prost(message, optional, tag = "5")]
+    body: Option<Value>,
 }
 
-pub(super) fn serve(stream: TcpStream, counts: &Counts) {
+#[derive(Clone, PartialEq, Message)]
+struct Value {
+    #[prost(string, optional, tag = "1")]
+    string: Option<String>,
+}
+
+/// The records of a request's body.
+pub fn records(body: Bytes) -> Option<Vec<Bytes>> {
+    let export = Export::decode(body).ok()?;
+    Some(export.resources.into_iter().flat_map(|resource| resource.scopes).flat_map(|scope| scope.records).collect())
+}
+
+/// The line of a record, if its body is text.
+pub fn line(record: Bytes) -> Option<String> {
+    Record::decode(record).ok()?.body?.string
+}
+
+/// Serves a connection until it ends.
+pub fn serve(stream: TcpStream, take: &impl Fn(Bytes) -> StatusCode) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
     runtime.block_on(async {
         if stream.set_nonblocking(true).is_err() {
             return;
         }
         let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
-        let service = service_fn(|request| answer(request, counts));
+        let service = service_fn(|request| answer(request, take));
         // A connection that ends in the middle is an outage, which is what it is for.
         let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
     });
 }
 
-async fn answer(request: Request<Incoming>, counts: &Counts) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(
+    request: Request<Incoming>,
+    take: &impl Fn(Bytes) -> StatusCode,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     let status = match Limited::new(request.into_body(), MAX_BODY_BYTES).collect().await {
-        Ok(body) => {
-            let body = body.to_bytes();
-            let bytes = body.len();
-            match records(body) {
-                Some(lines) => {
-                    counts.add(lines, bytes);
-                    StatusCode::OK
-                }
-                None => StatusCode::BAD_REQUEST,
-            }
-        }
+        Ok(body) => take(body.to_bytes()),
         Err(_) => StatusCode::PAYLOAD_TOO_LARGE,
     };
     let mut response = Response::new(Full::new(Bytes::new()));
@@ -78,11 +89,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_are_counted_over_resources_and_scopes() {
-        let scope = |n| Scope { records: vec![Bytes::from_static(b"\x0a\x01x"); n] };
+    fn records_are_found_over_resources_and_scopes_and_have_lines() {
+        let body = Some(Value { string: Some("x".into()) });
+        let record = Bytes::from(Record { body }.encode_to_vec());
+        let scope = |n| Scope { records: vec![record.clone(); n] };
         let resource = |scopes| Resource { scopes };
         let export = Export { resources: vec![resource(vec![scope(2), scope(3)]), resource(vec![scope(4)])] };
-        assert_eq!(records(export.encode_to_vec().into()), Some(9));
+        let records_of_all = records(export.encode_to_vec().into()).unwrap();
+        let lines: Vec<_> = records_of_all.into_iter().map(line).collect();
+        assert_eq!(lines, vec![Some("x".to_owned()); 9]);
         assert_eq!(records(Bytes::from_static(b"\xff\xff")), None);
     }
 }

@@ -4,27 +4,32 @@
 //! frame = txnr SP command SP length [SP data] LF
 //! ```
 
-use std::io::{BufRead as _, BufReader, BufWriter, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 
 use anyhow::{Context as _, Result, ensure};
-
-use super::Counts;
 
 /// Longest data of a frame that is taken.
 const MAX_DATA_BYTES: usize = 1 << 20;
 /// Longest head of a frame: two numbers and a word.
 const MAX_HEAD_BYTES: u64 = 64;
 
-pub(super) fn serve(stream: TcpStream, counts: &Counts) {
-    // A connection that ends in the middle is an outage, which is what it is for.
-    let _ = run(stream, counts);
+/// Bytes of answers that are held back at most: about a hundred of them, less than a client's window.
+const MAX_ANSWER_BYTES: usize = 2 << 10;
+
+/// Who takes the lines of one connection.
+pub trait Taker {
+    /// One line.
+    fn line(&mut self, line: &[u8]);
+    /// The lines since the last call are about to be answered; an error ends the connection instead.
+    fn keep(&mut self) -> Result<()>;
 }
 
-fn run(stream: TcpStream, counts: &Counts) -> Result<()> {
+/// Serves a connection until it ends.
+pub fn serve(mut stream: TcpStream, taker: &mut impl Taker) -> Result<()> {
+    stream.set_nodelay(true)?;
     let mut input = BufReader::with_capacity(1 << 17, stream.try_clone()?);
-    let mut output = BufWriter::new(stream);
-    let mut data = Vec::new();
+    let (mut output, mut data) = (Vec::new(), Vec::new());
     loop {
         let (number, command) = frame(&mut input, &mut data)?;
         match &*command {
@@ -33,18 +38,21 @@ fn run(stream: TcpStream, counts: &Counts) -> Result<()> {
                 writeln!(output, "{number} rsp {} {offers}", offers.len())?;
             }
             "syslog" => {
-                counts.line(&data);
+                taker.line(&data);
                 writeln!(output, "{number} rsp 6 200 OK")?;
             }
             "close" => {
                 write!(output, "{number} rsp 0\n0 serverclose 0\n")?;
-                return Ok(output.flush()?);
+                taker.keep()?;
+                return Ok(stream.write_all(&output)?);
             }
             other => anyhow::bail!("RELP has no {other} here"),
         }
-        // What has come is answered together.
-        if input.buffer().is_empty() {
-            output.flush()?;
+        // What has come is answered together; a frame that has come in part waits for its rest.
+        if input.buffer().is_empty() || output.len() > MAX_ANSWER_BYTES {
+            taker.keep()?;
+            stream.write_all(&output)?;
+            output.clear();
         }
     }
 }

@@ -4,8 +4,14 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::io::Errno;
+
+/// Bytes by which a disk is filled: what is written to it meanwhile takes the last of them.
+const STEP: u64 = 64 << 20;
+/// How often that may happen.
+const MAX_STEPS: usize = 1000;
 
 /// A tmpfs.
 #[derive(Debug)]
@@ -26,13 +32,22 @@ impl Disk {
 
     /// Fills it until only so many bytes are free.
     pub fn fill(&self, left: u64) -> Result<()> {
-        let stat = statvfs(&self.path)?;
-        let take = (stat.f_bavail * stat.f_frsize).saturating_sub(left);
-        if take > 0 {
-            let ballast = File::create(self.ballast())?;
-            fallocate(&ballast, FallocateFlags::empty(), 0, take).context("filling a small disk")?;
+        let ballast = File::create(self.ballast())?;
+        let mut filled = 0;
+        for _ in 0..MAX_STEPS {
+            let stat = statvfs(&self.path)?;
+            let take = (stat.f_bavail * stat.f_frsize).saturating_sub(left).min(STEP);
+            if take == 0 {
+                return Ok(());
+            }
+            match fallocate(&ballast, FallocateFlags::empty(), filled, take) {
+                Ok(()) => filled += take,
+                // Somebody else was faster.
+                Err(Errno::NOSPC) => {}
+                Err(error) => return Err(error).context("filling a small disk"),
+            }
         }
-        Ok(())
+        bail!("a small disk is not full after {MAX_STEPS} steps")
     }
 
     /// Takes away what filled it.

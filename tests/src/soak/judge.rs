@@ -90,6 +90,8 @@ pub struct Verdict {
     pub lost: u64,
     /// Lines that the joined chains hold twice.
     pub duplicated: u64,
+    /// Records that are no line that was printed.
+    pub garbled: u64,
     /// Positions with two links.
     pub forks: u64,
     /// Bytes of bodies that the logs hold.

@@ -11,6 +11,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 use rustix::process::Signal;
 
+use super::program::Program;
 use super::window::{Histogram, Kind, Step, Window};
 use crate::tamper::Rng;
 use crate::world::{Collector, Process, Sidecar};
@@ -28,6 +29,8 @@ pub enum Body {
     Sidecar(Sidecar),
     /// A collector.
     Collector(Collector),
+    /// Another program that plays one's part.
+    Program(Program),
 }
 
 impl Body {
@@ -35,6 +38,7 @@ impl Body {
         match self {
             Self::Sidecar(_) => Kind::Sidecar,
             Self::Collector(_) => Kind::Collector,
+            Self::Program(program) => program.kind,
         }
     }
 
@@ -42,6 +46,7 @@ impl Body {
         match self {
             Self::Sidecar(sidecar) => sidecar.process(),
             Self::Collector(collector) => collector.process(),
+            Self::Program(program) => program.process(),
         }
     }
 
@@ -54,6 +59,7 @@ impl Body {
                 sidecar.restart()
             }
             Self::Collector(collector) => collector.begin(env),
+            Self::Program(program) => program.begin(env),
         }
     }
 }
@@ -148,7 +154,7 @@ impl Mortal {
     pub const fn collector(&self) -> Option<&Collector> {
         match &self.body {
             Body::Collector(collector) => Some(collector),
-            Body::Sidecar(_) => None,
+            Body::Sidecar(_) | Body::Program(_) => None,
         }
     }
 

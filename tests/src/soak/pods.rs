@@ -112,10 +112,10 @@ pub fn lasting() -> Vec<Spec> {
     pods
 }
 
-/// The pod of the benchmark's row 11: 10 MB/s, of which nothing leaves the disk.
-pub fn row11() -> Spec {
+/// The pod of the benchmark's row 11: so many bytes a second, of which nothing leaves the disk.
+pub fn row11(per_second: u64) -> Spec {
     let all = Duration::from_hours(1);
-    let volume = Volume::Heavy { per_second: 10_000_000, on: all, off: Duration::ZERO };
+    let volume = Volume::Heavy { per_second, on: all, off: Duration::ZERO };
     Spec::new("row11", volume, (180, 260), 10 << 20).keeps(1 << 20, false)
 }
 

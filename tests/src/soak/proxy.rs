@@ -1,5 +1,7 @@
 //! A bad network: a TCP proxy before each collector that delays, slows down, swallows, cuts and resets.
 //!
+//! Before several servers it is what a Service is: each connection goes to any of those that can be reached.
+//!
 //! What it passes on is encrypted, so it can neither repeat nor reorder requests within a connection; chunks of different
 //! connections overtake each other because each waits for its own time. Whole requests are repeated and reordered by
 //! [`super::replayer`].
@@ -43,7 +45,7 @@ pub struct Mood {
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
-    server: Arc<Mutex<String>>,
+    servers: Arc<Mutex<Vec<String>>>,
     mood: watch::Sender<Mood>,
 }
 
@@ -52,15 +54,20 @@ impl Proxy {
     pub fn start(runtime: &Runtime, seed: u64) -> Result<Self> {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
         let address = listener.local_addr()?;
-        let server = Arc::new(Mutex::new(String::new()));
+        let servers = Arc::new(Mutex::new(Vec::new()));
         let (mood, moods) = watch::channel(Mood::default());
-        runtime.spawn(serve(listener, Arc::clone(&server), moods, seed));
-        Ok(Self { address, server, mood })
+        runtime.spawn(serve(listener, Arc::clone(&servers), moods, seed));
+        Ok(Self { address, servers, mood })
     }
 
     /// Whom it passes on to.
-    pub fn serve(&self, server: &str) {
-        server.clone_into(&mut self.server.lock().unwrap_or_else(PoisonError::into_inner));
+    pub fn serve(&self, servers: Vec<String>) {
+        *self.servers.lock().unwrap_or_else(PoisonError::into_inner) = servers;
+    }
+
+    /// Where it listens.
+    pub const fn port(&self) -> u16 {
+        self.address.port()
     }
 
     /// What sidecars take for the collector.
@@ -74,22 +81,33 @@ impl Proxy {
     }
 }
 
-async fn serve(listener: TcpListener, server: Arc<Mutex<String>>, moods: watch::Receiver<Mood>, seed: u64) {
+async fn serve(listener: TcpListener, servers: Arc<Mutex<Vec<String>>>, moods: watch::Receiver<Mood>, seed: u64) {
     let room = Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
     let mut number = 0;
     while let Ok((client, _)) = listener.accept().await {
         number += 1;
         let Ok(room) = Arc::clone(&room).try_acquire_owned() else { continue };
-        let (address, moods) = (server.lock().unwrap_or_else(PoisonError::into_inner).clone(), moods.clone());
+        let (servers, moods) = (servers.lock().unwrap_or_else(PoisonError::into_inner).clone(), moods.clone());
         tokio::spawn(async move {
             let _room = room;
             if !moods.borrow().refuses
-                && let Ok(server) = TcpStream::connect(address).await
+                && let Some(server) = connect(servers, Rng::new(seed, number)).await
             {
                 pass(client, server, moods, (seed, number)).await;
             }
         });
     }
+}
+
+/// Connects to one of them, to another if that one cannot be reached.
+async fn connect(mut servers: Vec<String>, mut rng: Rng) -> Option<TcpStream> {
+    while !servers.is_empty() {
+        let server = servers.swap_remove(rng.below(servers.len()));
+        if let Ok(server) = TcpStream::connect(server).await {
+            return Some(server);
+        }
+    }
+    None
 }
 
 async fn pass(mut client: TcpStream, mut server: TcpStream, moods: watch::Receiver<Mood>, (seed, number): (u64, u64)) {

@@ -42,29 +42,29 @@ const MEASURED: Duration = Duration::from_secs(10);
 const BRIEF: usize = 3;
 
 /// A pod whose container prints.
-pub(super) struct Pod {
+struct Pod {
     spec: Spec,
     identity: PodIdentity,
-    pub(super) sidecar: Mortal,
+    sidecar: Mortal,
     generator: Generator,
 }
 
 /// Everything that runs.
-pub(super) struct Stage<'a> {
-    pub(super) options: &'a Options,
-    pub(super) rng: Rng,
-    pub(super) histogram: Histogram,
+struct Stage<'a> {
+    options: &'a Options,
+    rng: Rng,
+    histogram: Histogram,
     quiet: Duration,
     network: Network,
     pool: Pool,
-    pub(super) collectors: Vec<Mortal>,
-    pub(super) pods: Vec<Pod>,
+    collectors: Vec<Mortal>,
+    pods: Vec<Pod>,
     /// The sidecars of the recorded pods.
     recorded: Vec<Mortal>,
     trace: Arc<Trace>,
     clocks: Clocks,
     token: Option<ShortToken>,
-    pub(super) collectors_disk: Option<SmallDisk>,
+    collectors_disk: Option<SmallDisk>,
     sidecars_disk: Option<SmallDisk>,
     replayer: Replayer,
     next_round: Instant,
@@ -85,7 +85,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let mut stage = Stage::set(options)?;
     match options.schedule {
         Schedule::Row11 => {
-            row11::strike(&mut stage)?;
+            row11::strike(&mut stage, &row11::Plan::draw(options.seed))?;
             stage.calm()?;
             stage.judge(&[])
         }
@@ -121,7 +121,7 @@ impl<'a> Stage<'a> {
                 collectors_disk = Some(SmallDisk::new(disk, &[0, 64 << 20]));
             }
             let collector = world.add_collector(&["--pool", &list, "--segment-bytes", "4Mi"])?;
-            proxy.serve(collector.address()?);
+            proxy.serve(vec![collector.address()?.to_owned()]);
         }
         let fate = |quiet| if options.schedule == Schedule::Storm { Fate::Dies(quiet) } else { Fate::Lives };
         let quiet = (options.lasts / 22).clamp(Duration::from_secs(2), Duration::from_mins(1));
@@ -166,7 +166,7 @@ impl<'a> Stage<'a> {
     fn lasting_pods(&mut self, clock: &Path) -> Result<()> {
         let specs = match self.options.schedule {
             Schedule::Storm => pods::lasting(),
-            Schedule::Row11 => vec![pods::row11()],
+            Schedule::Row11 => vec![pods::row11(row11::PACE)],
         };
         for spec in specs {
             let identity = spec.identity(self.options.seed);
@@ -328,7 +328,7 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    pub(super) fn tick(&mut self) -> Result<()> {
+    fn tick(&mut self) -> Result<()> {
         let (rng, histogram) = (&mut self.rng, &mut self.histogram);
         let is_full = |disk: &Option<SmallDisk>| disk.as_ref().is_some_and(SmallDisk::is_full);
         for pod in &mut self.pods {
@@ -447,6 +447,29 @@ impl<'a> Stage<'a> {
             println!("kept: {}", self.world.keep().display());
         }
         Ok(outcome)
+    }
+}
+
+impl row11::Ground for Stage<'_> {
+    fn kill_sender(&mut self) -> Result<()> {
+        self.pods[0].sidecar.kill(&mut self.rng, &mut self.histogram)
+    }
+
+    fn kill_receiver(&mut self, receiver: usize) -> Result<()> {
+        self.collectors[receiver].kill(&mut self.rng, &mut self.histogram)
+    }
+
+    fn receivers(&mut self) -> &mut [Mortal] {
+        &mut self.collectors
+    }
+
+    fn disk(&mut self) -> Option<&mut SmallDisk> {
+        self.collectors_disk.as_mut()
+    }
+
+    fn tick(&mut self) -> Result<()> {
+        ensure!(!self.options.is_stopped(), "ended before its time");
+        Stage::tick(self)
     }
 }
 

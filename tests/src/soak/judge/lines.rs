@@ -116,6 +116,7 @@ impl Comparison<'_> {
             }
             None if self.is_end_of_line(record, verdict) => {}
             None => {
+                verdict.garbled += 1;
                 let text = String::from_utf8_lossy(&record.payload[..record.payload.len().min(80)]).into_owned();
                 self.wrong(verdict, &format!("a record that is no line that was printed: {text}"));
             }

@@ -194,6 +194,7 @@ fn a_verdict_is_a_table_for_people() {
         declared_bytes: 1_999_999,
         lost: 5,
         duplicated: 3,
+        garbled: 0,
         forks: 2,
         stored_bytes: 4_000_000,
         twice_bytes: 1_500_000,
@@ -359,6 +360,7 @@ fn a_record_that_was_never_printed_is_told() {
     scene.store(0, &chain, 0..chain.len());
     let verdict = scene.judge();
     assert_eq!(verdict.wrong, ["n_p_u/app: a record that is no line that was printed: nobody printed this"]);
+    assert_eq!((verdict.garbled, verdict.held), (1, 20));
 }
 
 #[test]
