@@ -5,6 +5,8 @@
 //! placed behind them: into its restart, the live file last, among rotated ones by the time of its first line.
 //! Pure: what a directory looks like is told to it.
 
+use std::collections::BTreeSet;
+
 use indelible_chain::digest::Digest;
 use indelible_chain::id::Time;
 
@@ -276,8 +278,8 @@ impl Table {
     }
 
     /// Where a new file belongs, and whether that is still ahead of reading. Reading has reached the rows before
-    /// `frozen`.
-    pub fn place_for(&self, new: &NewFile, frozen: usize) -> (usize, Turn) {
+    /// `frozen`. `named`: the files that the listing has; another one has lost its last known name, the live one, too.
+    pub fn place_for(&self, new: &NewFile, frozen: usize, named: &BTreeSet<FileId>) -> (usize, Turn) {
         let ends = |restart| self.rows.iter().take_while(|row| row.restart <= restart).count();
         let end = ends(new.restart);
         let begin = new.restart.checked_sub(1).map_or(0, ends);
@@ -287,7 +289,8 @@ impl Table {
         let is_live = new.base == FileName::live(new.restart);
         let key = |time: Option<Time>, base: &str| (time.unwrap_or_default(), base.to_owned());
         let new_key = key(new.first_time, &new.base);
-        let later = |row: &Row| !is_live && (row.has_live_name() || key(row.first_time, &row.base) > new_key);
+        let is_last = |row: &Row| row.has_live_name() && named.contains(&row.id);
+        let later = |row: &Row| !is_live && (is_last(row) || key(row.first_time, &row.base) > new_key);
         let from = begin.max(frozen);
         let index = (from..end).find(|&i| later(&self.rows[i])).unwrap_or(end);
         // A file of a restart whose later rows were reached can only come behind them.

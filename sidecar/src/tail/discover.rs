@@ -292,7 +292,7 @@ impl Tail {
     fn add(&mut self, new: Vec<(NewFile, Result<Held, Unopened>)>) {
         for (file, held) in new {
             let frozen = self.frozen();
-            let (index, turn) = self.journal.state().table.place_for(&file, frozen);
+            let (index, turn) = self.journal.state().table.place_for(&file, frozen, &self.named);
             let end = match turn {
                 Turn::Ahead => None,
                 // A later restart is being read: whatever it holds is late.

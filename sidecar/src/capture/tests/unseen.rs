@@ -65,6 +65,26 @@ fn a_last_file_that_was_never_seen_is_a_gap_before_the_end() {
 }
 
 #[test]
+fn a_file_that_is_gone_under_a_name_nobody_saw_is_read_before_those_that_came_after_it() {
+    let mut rig = Rig::new();
+    // More than is read before anything of it is receipted.
+    let text = "x".repeat(1000);
+    let lines: Vec<u8> = (0..6000).flat_map(|_| line(1, "F", &text)).collect();
+    rig.logs.append(APP, "0.log", &lines);
+    rig.settle();
+    rotate(&rig, "0.log.20261122-200001", &line(2, "F", "two"));
+    rig.settle();
+    rotate(&rig, "0.log.20261122-200002", &line(3, "F", "three"));
+    rotate(&rig, "0.log.20261122-200003", &line(4, "F", "four"));
+    rig.logs.remove(APP, "0.log.20261122-200002");
+    rig.settle();
+    rig.terminate();
+    let said = shown(rig.only());
+    assert_eq!(said.len(), 1 + 6000 + 4);
+    assert_eq!(said[6001..], ["two", "three", "four", "end"]);
+}
+
+#[test]
 fn files_that_are_seen_in_time_are_no_gap_however_many_come_at_once() {
     let mut rig = Rig::new();
     rig.logs.append(APP, "0.log", &line(1, "F", "one"));
