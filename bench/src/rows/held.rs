@@ -49,8 +49,8 @@ fn slow_disk(row: &Row, settings: &Settings) -> Result<Outcome> {
         Ok(slow) => slow,
         Err(error) => return Ok(row.skipped(case, &format!("a disk cannot be made slow here: {error:#}"))),
     };
-    // Two a slot: at 5 MB/s no slot gets a third one in.
-    let (pods, batches) = settings.pick((PODS, 2), (2, 8));
+    // At 5 MB/s a slot gets one or two in, and none a fourth.
+    let (pods, batches) = settings.pick((PODS, 4), (2, 8));
     let plan =
         Plan { pods, slots: SLOTS, batches, records: RECORDS, payloads: Payloads::Noise(PAYLOAD), seed: settings.seed };
     let made = Arc::new(senders::make(plan)?);
