@@ -2,7 +2,7 @@
 //! times, one of three receivers once, all of them are away for a minute, a disk is full, each is restarted, one is slow.
 //!
 //! A [`Plan`] is drawn from the seed before anything runs, and is the same for every subject: our sidecar and collectors
-//! ([`super::run`]), and [`peer`]s with receivers that keep lines. [`tally`] counts what became of the lines of these.
+//! ([`super::run()`]), and [`peer`]s with receivers that keep lines. [`tally`] counts what became of the lines of these.
 
 mod peer;
 mod table;
