@@ -289,8 +289,11 @@ impl Table {
         let is_live = new.base == FileName::live(new.restart);
         let key = |time: Option<Time>, base: &str| (time.unwrap_or_default(), base.to_owned());
         let new_key = key(new.first_time, &new.base);
-        let is_last = |row: &Row| row.has_live_name() && named.contains(&row.id);
-        let later = |row: &Row| !is_live && (is_last(row) || key(row.first_time, &row.base) > new_key);
+        // What was live once and is not listed any more is older than all that is new, whatever the clock said.
+        let is_after = |row: &Row| {
+            if row.has_live_name() { named.contains(&row.id) } else { key(row.first_time, &row.base) > new_key }
+        };
+        let later = |row: &Row| !is_live && is_after(row);
         let from = begin.max(frozen);
         let index = (from..end).find(|&i| later(&self.rows[i])).unwrap_or(end);
         // A file of a restart whose later rows were reached can only come behind them.

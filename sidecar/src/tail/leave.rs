@@ -257,6 +257,12 @@ impl Tail {
         self.seal(e);
     }
 
+    /// Whether the runtime writes to a file: it has the live name, if it has any.
+    fn is_live(&self, row: &Row) -> bool {
+        let has_name = self.held.get(&row.id).is_none_or(|held| held.names == Names::Some);
+        has_name && self.journal.state().table.is_live(row)
+    }
+
     /// Bytes of files that are no longer live, from the cursor on.
     pub fn held_bytes(&self) -> u64 {
         let state = self.journal.state();
@@ -265,7 +271,7 @@ impl Tail {
             place => state.table.reading(place).unwrap_or(usize::MAX),
         };
         let held = |row: &Row| match self.held.get(&row.id) {
-            Some(held) if !state.table.is_live(row) && !matches!(row.end, Some(FileEnd::GivenUp(_))) => {
+            Some(held) if !self.is_live(row) && !matches!(row.end, Some(FileEnd::GivenUp(_))) => {
                 match state.cursor.place {
                     Place::In(at) if at.file == row.id && held.content.packed() == Packed::No => {
                         held.size.saturating_sub(at.offset)
@@ -304,7 +310,7 @@ impl Tail {
         }
         let table = &self.journal.state().table;
         let from = table.reading(self.place)?;
-        table.rows()[from..].iter().filter(|row| row.end.is_none() && !table.is_live(row)).find_map(|row| {
+        table.rows()[from..].iter().filter(|row| row.end.is_none() && !self.is_live(row)).find_map(|row| {
             let held = self.held.get(&row.id)?;
             match (held.names, unread) {
                 (Names::Some, Unread::Removed) => return None,
