@@ -30,8 +30,11 @@ fn main() -> ExitCode {
 
 /// What is logged: what `INDELIBLE_LOG` says (a level, or levels by module, as in `info,indelible_csi=debug`), else `info`.
 fn filter() -> Targets {
-    let asked = std::env::var("INDELIBLE_LOG").ok().filter(|text| !text.is_empty());
-    asked.and_then(|text| text.parse().ok()).unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO))
+    let asked = std::env::var("INDELIBLE_LOG").unwrap_or_default();
+    // An empty part would mean something else.
+    let parts: Vec<_> = asked.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    let usual = Targets::new().with_default(LevelFilter::INFO);
+    if parts.is_empty() { usual } else { parts.join(",").parse().unwrap_or(usual) }
 }
 
 fn start(config: Config) -> anyhow::Result<()> {

@@ -236,10 +236,12 @@ async fn bind(flag: &'static str, address: std::net::SocketAddr) -> Result<TcpLi
 /// What is logged: what `INDELIBLE_LOG` says (a level, or levels by module, as in `info,indelible_operator=debug`), else `info`
 /// without what the client of the API server tells.
 fn filter() -> Targets {
-    let asked = std::env::var("INDELIBLE_LOG").ok().filter(|text| !text.is_empty());
+    let asked = std::env::var("INDELIBLE_LOG").unwrap_or_default();
+    // An empty part would mean something else.
+    let parts: Vec<_> = asked.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
     let quiet = [("kube_client", LevelFilter::WARN), ("kube_runtime", LevelFilter::WARN)];
-    let usual = || Targets::new().with_default(LevelFilter::INFO).with_targets(quiet);
-    asked.and_then(|text| text.parse().ok()).unwrap_or_else(usual)
+    let usual = Targets::new().with_default(LevelFilter::INFO).with_targets(quiet);
+    if parts.is_empty() { usual } else { parts.join(",").parse().unwrap_or(usual) }
 }
 
 /// Logs go to stderr.
