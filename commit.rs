@@ -24,9 +24,20 @@ fn main() {
     let given = std::env::var("INDELIBLE_COMMIT").ok().filter(|text| !text.is_empty());
     let commit = given.or_else(|| git(&["rev-parse", "--short=12", "HEAD"])).unwrap_or_else(|| "unknown".to_owned());
     println!("cargo::rustc-env=INDELIBLE_BUILD_COMMIT={commit}");
-    // Known to glibc since 2.36, and to its linkers.
-    let target = |what: &str| std::env::var(format!("CARGO_CFG_TARGET_{what}")).unwrap_or_default();
-    if target("OS") == "linux" && target("ENV") == "gnu" {
+    if unpacks_relocations().unwrap_or(false) {
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
+}
+
+/// Whether a packed table is understood by what is linked in: glibc does since 2.36, and an older one would crash before
+/// `main`. Where it was not looked at, there is no packing.
+fn unpacks_relocations() -> Option<bool> {
+    let of = |name: &str| std::env::var(name).ok();
+    if of("HOST")? != of("TARGET")? || of("TARGET")? != "x86_64-unknown-linux-gnu" {
+        return None;
+    }
+    let output = Command::new("getconf").arg("GNU_LIBC_VERSION").output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let (major, minor) = text.trim().strip_prefix("glibc ")?.split_once('.')?;
+    Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?) >= (2, 36))
 }
