@@ -118,6 +118,17 @@ fn second_opinions_share_nothing_with_chain() {
 }
 
 #[test]
+fn an_image_is_built_from_all_members_of_the_workspace() {
+    let ignore = std::fs::read_to_string(root().join(".dockerignore")).unwrap();
+    let root = root();
+    for package in metadata()["packages"].as_array().unwrap().iter().filter(|package| package["source"].is_null()) {
+        let manifest = Path::new(package["manifest_path"].as_str().unwrap()).strip_prefix(&root).unwrap();
+        let member = manifest.iter().next().unwrap().to_str().unwrap();
+        assert!(ignore.lines().any(|line| line == format!("!{member}")), ".dockerignore keeps {member} out");
+    }
+}
+
+#[test]
 fn no_source_file_is_over_600_lines() {
     for file in sources(&root()) {
         let lines = std::fs::read_to_string(&file).unwrap().lines().count();
