@@ -15,7 +15,7 @@ fn few_are_missing(name: &str, protocol: &str) {
         seed: 1,
         plan: Plan::short(1),
         pace: 500_000,
-        still: Duration::from_secs(12),
+        still: Duration::from_secs(30),
         small_disks: false,
         stop: Arc::new(AtomicBool::new(false)),
     };

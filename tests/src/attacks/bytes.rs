@@ -27,15 +27,23 @@ fn batch(rng: &mut Rng, image: &Image) -> Result<Place> {
     Ok(rng.pick(&batches).1.clone())
 }
 
-/// The victim's directory with one bit of a stored body flipped.
-pub fn with_a_flipped_body(stage: &Stage, rng: &mut Rng) -> Result<Image> {
-    let Place { segment, body, end, .. } = batch(rng, stage.image())?;
-    flipped(rng, stage.image(), &segment, body, end)
+/// The victim's directory with one bit of a stored body flipped, and its frame's checksum made anew.
+pub fn with_another_body(stage: &Stage, rng: &mut Rng) -> Result<Image> {
+    let Place { segment, start, body, end } = batch(rng, stage.image())?;
+    let mut image = flipped(rng, stage.image(), &segment, body, end)?;
+    let mut bytes = image.get(&segment).context("the segment is there")?.to_vec();
+    // The frame: length, checksum, what it covers.
+    let checksum = crc32c::crc32c(&bytes[start + 8..end]);
+    bytes[start + 4..start + 8].copy_from_slice(&checksum.to_be_bytes());
+    image.put(&segment, bytes);
+    Ok(image)
 }
 
 /// A1: one bit of a stored body.
 pub fn flip_body(stage: &Stage, side: Side) -> Result<Trial> {
-    judged(stage, side, &with_a_flipped_body(stage, &mut stage.rng("A1-body"))?)
+    let mut rng = stage.rng("A1-body");
+    let Place { segment, body, end, .. } = batch(&mut rng, stage.image())?;
+    judged(stage, side, &flipped(&mut rng, stage.image(), &segment, body, end)?)
 }
 
 /// A1: one bit of a leaf: a batch's commitment or when it was received.

@@ -11,6 +11,9 @@ use crate::peer::{Peer, Puppet};
 use crate::tamper::Rng;
 use crate::world::{World, binary};
 
+/// An index's header, its filter and signature included; rows follow.
+const HEADER_BYTES: usize = 4252;
+
 /// What is written into all indexes of a log.
 type Forge = fn(&mut Rng, &[PathBuf]) -> std::io::Result<()>;
 
@@ -30,7 +33,8 @@ pub fn forged(seed: u64, side: Side) -> Result<Trial> {
     let mut puppet = Puppet::new(&world, &pod(0), rng.number())?;
     let mut peer = Peer::connect(&world, 0)?;
     puppet.introduce(&mut peer)?;
-    for _ in 0..rng.between(40, 80) {
+    let batches = rng.between(40, 80);
+    for _ in 0..batches {
         puppet.print_sized(&mut rng)?;
         puppet.deliver(&mut peer)?;
     }
@@ -42,6 +46,7 @@ pub fn forged(seed: u64, side: Side) -> Result<Trial> {
     let data = world.collectors[0].data();
     let directory = data.to_str().context("a path of text")?.to_owned();
     let honest = shown(&world, &directory)?;
+    ensure!(honest.lines().count() >= batches, "each batch has a line at least");
     for (way, forge) in WAYS {
         let indexes = indexes(&data)?;
         ensure!(indexes.len() > 1, "there are indexes to forge");
@@ -98,12 +103,11 @@ fn exchanged(_: &mut Rng, all: &[PathBuf]) -> std::io::Result<()> {
     all.iter().zip(old).try_for_each(|(path, bytes)| std::fs::write(path, bytes))
 }
 
-/// The header stays: only rows that answer lookups change.
+/// The header stays, which is signed: only the rows that answer lookups change.
 fn noisy(rng: &mut Rng, all: &[PathBuf]) -> std::io::Result<()> {
     all.iter().try_for_each(|path| {
         let mut bytes = std::fs::read(path)?;
-        let rows = bytes.len() / 2;
-        bytes[rows..].fill_with(|| rng.number().to_be_bytes()[0]);
+        bytes[HEADER_BYTES..].fill_with(|| rng.number().to_be_bytes()[0]);
         std::fs::write(path, bytes)
     })
 }

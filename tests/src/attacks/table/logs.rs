@@ -5,10 +5,6 @@ use super::super::Shows::Finding;
 use super::super::{Attack, Who, another, bytes, forged};
 use super::{AUTHENTICITY, COMPLETENESS, FRESHNESS, INTEGRITY, UNCLOSED, UNJUDGED};
 
-/// A body that is not what its batch says.
-const DAMAGED: &str = "{records} of container app of pod {…}, printed {when} are damaged in storage: {…} (leaf {n} of log \
-    {log} ({…})). They cannot be read there any more; look for another copy, and keep this one as evidence.";
-
 /// A batch that its session did not sign.
 const FORGED: &str = "{records} of container app of pod {…}, printed {when}, are not what the sidecar of pod {…} that \
     started at {time} signed: {…} (leaf {n} of log {log} ({…})). They do not count. A collector checks \
@@ -25,7 +21,9 @@ pub(super) const ROWS: &[Attack] = &[
         verdicts: INTEGRITY,
         exit: 1,
         shows: Finding("bad-body", &[]),
-        sentence: DAMAGED,
+        sentence: "{records} of container app of pod {…}, printed {when} are damaged in storage: {…} (leaf {n} of log \
+            {log} ({…})). They cannot be read there any more; look for another copy, and keep this one as \
+            evidence.",
         play: Copies(bytes::flip_body),
     },
     Attack {
@@ -83,13 +81,13 @@ pub(super) const ROWS: &[Attack] = &[
     Attack {
         name: "A18",
         who: Who::Volume,
-        does: "flips one bit of a stored body, and two implementations judge: each log of each seed, and what was made of it",
+        does: "changes one bit of a stored body, with its checksum, and two implementations judge: each log of each seed, and this",
         by: "a second implementation, written from the format's text in another language: it agrees in every root and head, \
-            and finds what ours finds",
+            and finds by itself what ours finds",
         verdicts: INTEGRITY,
         exit: 1,
-        shows: Finding("bad-body", &[]),
-        sentence: DAMAGED,
+        shows: Finding("forged", &["bad-body"]),
+        sentence: FORGED,
         play: Copies(another::judges_too),
     },
     Attack {

@@ -63,7 +63,7 @@ pub(super) const ROWS: &[Attack] = &[
         name: "A20",
         who: Who::Volume,
         does: "forges the indexes of a log: empties, flips, exchanges, removes them, fills them with noise",
-        by: "an index is a cache: only what the log signed of it is believed, the rest is read from the segments again",
+        by: "an index is a cache: only what the log itself wrote is believed, the rest is read from the segments again",
         verdicts: NOTHING_RAISED,
         exit: 0,
         shows: Report,
