@@ -2,7 +2,8 @@
 //!
 //! Asking is introducing: `PUT` of a chain answers 200 if it was known and 201 if it is new. Two collectors are asked;
 //! one that knows it is enough for a yes, two that do not (or all, if there are fewer) for a no, and so is the end of 5 s.
-//! What runs before this one introduced by the same question is no yes: a receipt tells whose introduction it is of.
+//! What this run, or one before it, introduced by the same question is no yes: an answer can be lost, and the question is
+//! asked again. A receipt tells whose introduction it is of.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +27,7 @@ pub struct Ask {
     pub container: String,
     /// The chain in question.
     pub genesis: Genesis,
-    /// Sessions of earlier runs that died with the same question.
+    /// Who asked: sessions of earlier runs that died with the same question, and this one.
     pub asked: Vec<SessionId>,
     /// When silence is a no.
     pub deadline: Moment,
@@ -35,7 +36,7 @@ pub struct Ask {
 }
 
 impl Ask {
-    /// Whether a receipt is of an introduction by an earlier run's question.
+    /// Whether a receipt is of an introduction by this question.
     pub fn introduced(&self, receipt: &Bytes, log: &LogIdentity) -> bool {
         let by = |session: &SessionId| receipts::check(receipt, log, Sent::NewChain(&self.genesis, *session)).is_ok();
         self.asked.iter().any(by)
@@ -43,7 +44,8 @@ impl Ask {
 }
 
 impl Forward {
-    pub(super) fn asked(&mut self, now: Moment, container: String, genesis: Genesis, asked: Vec<SessionId>) {
+    pub(super) fn asked(&mut self, now: Moment, container: String, genesis: Genesis, mut asked: Vec<SessionId>) {
+        asked.push(self.session);
         let Ok(chain) = genesis.chain_id() else {
             // A name over the format's limit: no collector can know a chain that has no id.
             self.effects.push(Effect::Known { container, known: false });

@@ -7,7 +7,7 @@ use indelible_chain::leaf::Leaf;
 use super::*;
 use crate::capture::Output;
 use crate::forward::Event;
-use crate::forward::world::genesis;
+use crate::forward::world::{SESSION, genesis};
 use crate::limits::{ASK_TIMEOUT, MAX_IN_FLIGHT};
 
 /// Answers the question for the pool's list, which must have been asked.
@@ -172,28 +172,34 @@ fn one_collector_that_knows_a_chain_is_enough() {
         world.accept();
     }
     let open = world.request(|open| matches!(open.call, Call::Chain { .. })).unwrap();
-    let answer = world.good(&open);
-    world.answer(&open, Ok(Answer { status: 200, ..answer }));
+    let answer = known_since(&mut world, &open, SessionId::new(Digest::sha256(b"another run")));
+    world.answer(&open, Ok(answer));
     assert_eq!(world.known, [("app".to_owned(), true)]);
     world.settle();
     assert_eq!(world.known.len(), 1);
 }
 
+/// The answer to a chain's introduction by who knows it since this session introduced it.
+fn known_since(world: &mut World, open: &Open, session: SessionId) -> Answer {
+    let leaf = Leaf::Genesis { genesis: genesis("app"), session, received_at: Time::from_nanos(9) };
+    let body = world.receipt(&open.endpoint, &leaf);
+    Answer { status: 200, body, ..world.good(open) }
+}
+
+/// Also by this run: the first answer was lost, and the question was asked again.
 #[test]
-fn a_chain_that_an_earlier_run_introduced_by_asking_is_new() {
+fn a_chain_that_was_introduced_by_asking_is_new() {
     let by = |seed: u8| SessionId::new(Digest::sha256(&[seed]));
-    for (introduced_by, known) in [(by(1), false), (by(2), false), (by(3), true)] {
+    for (introduced_by, known) in [(by(1), false), (by(2), false), (SESSION, false), (by(3), true)] {
         let mut world = World::new(&[A, B, C], 1, 1);
         ask_after(&mut world, vec![by(1), by(2)]);
         world.accept();
         while world.known.is_empty() {
             let open = world.request(|_| true).unwrap();
-            let mut answer = world.good(&open);
-            if let Call::Chain { .. } = &open.call {
-                let leaf =
-                    Leaf::Genesis { genesis: genesis("app"), session: introduced_by, received_at: Time::from_nanos(9) };
-                answer = Answer { status: 200, body: world.receipt(&open.endpoint, &leaf), ..answer };
-            }
+            let answer = match &open.call {
+                Call::Chain { .. } => known_since(&mut world, &open, introduced_by),
+                _ => world.good(&open),
+            };
             world.answer(&open, Ok(answer));
             world.accept();
         }
