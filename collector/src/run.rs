@@ -5,6 +5,8 @@
 //! given the last of it, connections closed.
 
 mod asked;
+#[path = "../../logging.rs"]
+mod logging;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use std::time::Duration;
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -285,21 +287,12 @@ impl Signals {
     }
 }
 
-/// What is logged: what `INDELIBLE_LOG` says (a level, or levels by module, as in `info,indelible_collector=debug`), else `info`.
-fn filter() -> Targets {
-    let asked = std::env::var("INDELIBLE_LOG").unwrap_or_default();
-    // An empty part would mean something else.
-    let parts: Vec<_> = asked.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
-    let usual = Targets::new().with_default(LevelFilter::INFO);
-    if parts.is_empty() { usual } else { parts.join(",").parse().unwrap_or(usual) }
-}
-
 /// Logs go to stderr.
 fn start_logging() {
     use std::io::IsTerminal;
     let subscriber = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(std::io::stderr);
     // In tests of one process another may have been there first.
-    let _ = subscriber.with_ansi(std::io::stderr().is_terminal()).finish().with(filter()).try_init();
+    let _ = subscriber.with_ansi(std::io::stderr().is_terminal()).finish().with(logging::filter(&[])).try_init();
 }
 
 /// Connections and segment files each need a descriptor; what the machine allows is used.

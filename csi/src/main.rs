@@ -1,12 +1,15 @@
 //! `indelible-csi`: wiring only.
 
+#[path = "../../logging.rs"]
+mod logging;
+
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use indelible_csi::config::{self, Config, ConfigError};
 use indelible_csi::run;
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -28,19 +31,10 @@ fn main() -> ExitCode {
     ExitCode::from(USAGE)
 }
 
-/// What is logged: what `INDELIBLE_LOG` says (a level, or levels by module, as in `info,indelible_csi=debug`), else `info`.
-fn filter() -> Targets {
-    let asked = std::env::var("INDELIBLE_LOG").unwrap_or_default();
-    // An empty part would mean something else.
-    let parts: Vec<_> = asked.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
-    let usual = Targets::new().with_default(LevelFilter::INFO);
-    if parts.is_empty() { usual } else { parts.join(",").parse().unwrap_or(usual) }
-}
-
 fn start(config: Config) -> anyhow::Result<()> {
     let colour = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(std::io::stderr);
-    log.with_ansi(colour).with_target(false).finish().with(filter()).init();
+    log.with_ansi(colour).with_target(false).finish().with(logging::filter(&[])).init();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("the system gives no event queue")?;
     let done = runtime.block_on(run::run(config));

@@ -3,6 +3,9 @@
 //! Every process serves metrics, probes and admission. What writes to the cluster on its own runs only while this process
 //! holds the Lease: it is started when the Lease is won and dropped, requests in flight included, when it is lost.
 
+#[path = "../../logging.rs"]
+mod logging;
+
 use std::sync::Arc;
 
 use indelible_chain::cosignature::Cosigner;
@@ -11,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -233,23 +236,13 @@ async fn bind(flag: &'static str, address: std::net::SocketAddr) -> Result<TcpLi
     TcpListener::bind(address).await.map_err(|source| StartError::Bind { flag, address, source })
 }
 
-/// What is logged: what `INDELIBLE_LOG` says (a level, or levels by module, as in `info,indelible_operator=debug`), else `info`
-/// without what the client of the API server tells.
-fn filter() -> Targets {
-    let asked = std::env::var("INDELIBLE_LOG").unwrap_or_default();
-    // An empty part would mean something else.
-    let parts: Vec<_> = asked.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
-    let quiet = [("kube_client", LevelFilter::WARN), ("kube_runtime", LevelFilter::WARN)];
-    let usual = Targets::new().with_default(LevelFilter::INFO).with_targets(quiet);
-    if parts.is_empty() { usual } else { parts.join(",").parse().unwrap_or(usual) }
-}
-
-/// Logs go to stderr.
+/// Logs go to stderr; the client of the API server tells less than the rest.
 fn start_logging(format: LogFormat) {
     use std::io::IsTerminal as _;
+    let filter = logging::filter(&[("kube_client", LevelFilter::WARN), ("kube_runtime", LevelFilter::WARN)]);
     let logging = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(std::io::stderr);
     match format {
-        LogFormat::Text => logging.with_ansi(std::io::stderr().is_terminal()).finish().with(filter()).init(),
-        LogFormat::Json => logging.json().finish().with(filter()).init(),
+        LogFormat::Text => logging.with_ansi(std::io::stderr().is_terminal()).finish().with(filter).init(),
+        LogFormat::Json => logging.json().finish().with(filter).init(),
     }
 }

@@ -1,5 +1,8 @@
 //! `indelible-sidecar`: wiring only.
 
+#[path = "../../logging.rs"]
+mod logging;
+
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -19,7 +22,7 @@ use indelible_sidecar::token::Token;
 use indelible_sidecar::trust::{CaSource, Trust};
 use indelible_sidecar::{armed, clock, own, run};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -88,19 +91,10 @@ fn idle() -> std::io::Result<()> {
     })
 }
 
-/// What is logged: what `INDELIBLE_LOG` says (a level, or levels by module, as in `info,indelible_sidecar=debug`), else `info`.
-fn filter() -> Targets {
-    let asked = std::env::var("INDELIBLE_LOG").unwrap_or_default();
-    // An empty part would mean something else.
-    let parts: Vec<_> = asked.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
-    let usual = Targets::new().with_default(LevelFilter::INFO);
-    if parts.is_empty() { usual } else { parts.join(",").parse().unwrap_or(usual) }
-}
-
 fn start(config: &Config) -> anyhow::Result<()> {
     let colour = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(std::io::stderr);
-    log.with_ansi(colour).with_target(false).finish().with(filter()).init();
+    log.with_ansi(colour).with_target(false).finish().with(logging::filter(&[])).init();
     loop {
         match begin(config)? {
             Ended::Told(left) => {
