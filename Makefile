@@ -28,7 +28,7 @@ demo: build ## Build (minutes, the first time), then show the product on this ma
 build: ## Build the optimised, static binaries
 	@echo "Building indelible, indelible-collector and indelible-sidecar, optimised, into"
 	@echo "  $(RELEASE)"
-	@echo "The first time this takes about 5 minutes on two cores; after that only what has changed is built."
+	@echo "The first time this takes 7 to 10 minutes on two cores; after that only what has changed is built."
 	$(CARGO) build --locked --release -p indelible -p indelible-collector -p indelible-sidecar
 	@ln -sf indelible $(RELEASE)/kubectl-indelible
 
